@@ -24,7 +24,10 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
     }),
     quiet: Flags.boolean({char: 'q', description: 'no progress on stderr', helpGroup: 'GLOBAL'}),
     verbose: Flags.boolean({description: 'print the commands that are run', helpGroup: 'GLOBAL'}),
-    'no-input': Flags.boolean({description: 'never ask; fail where an answer is needed', helpGroup: 'GLOBAL'}),
+    'no-input': Flags.boolean({
+      description: 'never ask; fail where an answer is needed',
+      helpGroup: 'GLOBAL',
+    }),
   }
 
   declare protected flags: CommandFlags<T>
@@ -59,7 +62,8 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   }
 
   private readonly onSignal = (): void => {
-    if (!this.flags.quiet) this.logToStderr('\ninterrupted: finishing this step, press Ctrl-C again to stop at once')
+    if (!this.flags.quiet)
+      this.logToStderr('\ninterrupted: finishing this step, press Ctrl-C again to stop at once')
     process.once('SIGINT', () => process.exit(ExitCode.interrupted))
     this.aborter.abort(new CageError('interrupted', {code: 'INTERRUPTED', exitCode: ExitCode.interrupted}))
   }

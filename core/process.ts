@@ -26,7 +26,9 @@ function exitCodeOf(code: number | null, signal: NodeJS.Signals | null): number 
 function notStarted(command: Command, cause: NodeJS.ErrnoException): CageError {
   const program = command.argv[0]
   return new CageError(
-    cause.code === 'ENOENT' ? `${program} is not installed or not on PATH` : `cannot start ${program}: ${cause.message}`,
+    cause.code === 'ENOENT'
+      ? `${program} is not installed or not on PATH`
+      : `cannot start ${program}: ${cause.message}`,
     {code: 'COMMAND_NOT_STARTED', exitCode: ExitCode.precondition, hints: ['Run `cage doctor`.'], cause},
   )
 }
@@ -54,15 +56,22 @@ function run(command: Command): Promise<CommandResult> {
         ? undefined
         : setTimeout(() => {
             const seconds = Math.round((command.timeoutMs ?? 0) / 1000)
-            abort(new CageError(`not finished after ${seconds} s: ${text()}`, {code: 'COMMAND_DEADLINE', exitCode: ExitCode.deadline}))
+            abort(
+              new CageError(`not finished after ${seconds} s: ${text()}`, {
+                code: 'COMMAND_DEADLINE',
+                exitCode: ExitCode.deadline,
+              }),
+            )
           }, command.timeoutMs)
-    const onAbort = () => abort(new CageError(`interrupted: ${text()}`, {code: 'INTERRUPTED', exitCode: ExitCode.interrupted}))
+    const onAbort = () =>
+      abort(new CageError(`interrupted: ${text()}`, {code: 'INTERRUPTED', exitCode: ExitCode.interrupted}))
     if (command.signal?.aborted) onAbort()
     command.signal?.addEventListener('abort', onAbort, {once: true})
     child.stdout?.on('data', (chunk: Buffer) => {
       command.onOutput?.(chunk, 'stdout')
       stdoutBytes += chunk.length
-      if (stdoutBytes > maxOutput) abort(new CageError(`more than ${maxOutput} bytes of output: ${text()}`, {code: 'COMMAND_OUTPUT'}))
+      if (stdoutBytes > maxOutput)
+        abort(new CageError(`more than ${maxOutput} bytes of output: ${text()}`, {code: 'COMMAND_OUTPUT'}))
       else stdout.push(chunk)
     })
     child.stderr?.on('data', (chunk: Buffer) => {
@@ -91,7 +100,8 @@ function run(command: Command): Promise<CommandResult> {
 function start(command: Omit<Command, 'input' | 'maxOutput' | 'onOutput'>): RunningCommand {
   const child = launch(command)
   const {stdin, stdout, stderr} = child
-  if (!stdin || !stdout || !stderr) throw new CageError(`no pipes for ${command.argv[0]}`, {code: 'COMMAND_NOT_STARTED'})
+  if (!stdin || !stdout || !stderr)
+    throw new CageError(`no pipes for ${command.argv[0]}`, {code: 'COMMAND_NOT_STARTED'})
   stdin.on('error', () => undefined)
   const exit = new Promise<number>((resolve, reject) => {
     child.on('error', (cause) => reject(notStarted(command, cause)))
@@ -111,5 +121,7 @@ export async function runOk(runner: Runner, command: Command): Promise<Buffer> {
   const result = await runner.run(command)
   if (result.code === 0) return result.stdout
   const tail = result.stderr.trim().split('\n').slice(-5).join('\n')
-  throw new CageError(`exit code ${result.code}: ${shellCommand(command.argv)}${tail ? `\n${tail}` : ''}`, {code: 'COMMAND_FAILED'})
+  throw new CageError(`exit code ${result.code}: ${shellCommand(command.argv)}${tail ? `\n${tail}` : ''}`, {
+    code: 'COMMAND_FAILED',
+  })
 }

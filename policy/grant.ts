@@ -132,7 +132,14 @@ export interface GitGrant {
     tags: string[]
     /** names of lists in data (`ci`) or path globs, case-insensitive */
     deny: string[]
-    limits: {packBytes: number; blobBytes: number; objects: number; commits: number; refs: number; seconds: number}
+    limits: {
+      packBytes: number
+      blobBytes: number
+      objects: number
+      commits: number
+      refs: number
+      seconds: number
+    }
   }
   secrets: {onFinding: 'deny' | 'hold' | 'warn'}
 }

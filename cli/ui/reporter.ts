@@ -16,7 +16,8 @@ export function lineReporter(output: Output, now: () => number = Date.now): Repo
   let startedAt = 0
   let lastDetailAt = 0
   const seconds = () => `${((now() - startedAt) / 1000).toFixed(1)} s`
-  const line = (mark: string, note?: string) => ` ${mark} ${name}${note ? `: ${visible(note)}` : ''} (${seconds()})\n`
+  const line = (mark: string, note?: string) =>
+    ` ${mark} ${name}${note ? `: ${visible(note)}` : ''} (${seconds()})\n`
   const clear = () => (live ? '\r\u001b[K' : '')
   return {
     begin: (step) => {

@@ -2,10 +2,18 @@ import {visible} from '../../core/quote.js'
 
 /** Aligned columns with upper-case heads, two spaces apart; hostile characters are escaped. */
 export function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
-  const cells = [heads.map((head) => head.toUpperCase()), ...rows.map((row) => row.map((cell) => visible(cell)))]
+  const cells = [
+    heads.map((head) => head.toUpperCase()),
+    ...rows.map((row) => row.map((cell) => visible(cell))),
+  ]
   const widths = heads.map((_, column) => Math.max(...cells.map((row) => [...(row[column] ?? '')].length)))
   return cells
-    .map((row) => row.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - [...cell].length)).join('  ').trimEnd())
+    .map((row) =>
+      row
+        .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - [...cell].length))
+        .join('  ')
+        .trimEnd(),
+    )
     .join('\n')
 }
 
