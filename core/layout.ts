@@ -84,6 +84,8 @@ export const dispatcherPath = {
   controlSocket: '/run/cage/control.sock',
   /** Secret, gate only: tls.crt, tls.key */
   tls: '/etc/cage/tls',
+  /** gate only, a part of the claim that `git` does not mount: the highest revision seen of every document */
+  gateState: '/var/lib/cage-gate',
 } as const
 
 /** Labels and annotations on every object of a task. */
