@@ -1,21 +1,9 @@
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  randomBytes,
-  X509Certificate,
-} from 'node:crypto'
+import {randomBytes} from 'node:crypto'
 import {existsSync, readFileSync} from 'node:fs'
 import {join} from 'node:path'
+import {createAuthority, parseAuthority, type Authority} from '../../core/certificates/authority.js'
 import {CageError, messageOf} from '../../core/errors.js'
 import {writeAtomically} from '../files.js'
-import {authorityCertificate, commonName, type Issuer} from './certificate.js'
-import {pem} from './der.js'
-
-export interface Authority extends Issuer {
-  /** the certificate, PEM */
-  certificate: string
-}
 
 const FILE = 'authority.pem'
 
@@ -25,7 +13,8 @@ const FILE = 'authority.pem'
  */
 export function openAuthority(stateDirectory: string, now: number): Authority {
   const path = join(stateDirectory, FILE)
-  if (!existsSync(path)) writeAtomically(path, createAuthority(now), 0o600)
+  if (!existsSync(path))
+    writeAtomically(path, createAuthority(`cage task ${randomBytes(4).toString('hex')}`, now), 0o600)
   try {
     return parseAuthority(readFileSync(path, 'utf8'))
   } catch (cause) {
@@ -35,23 +24,4 @@ export function openAuthority(stateDirectory: string, now: number): Authority {
       cause,
     })
   }
-}
-
-/** Key and certificate in one text, so that a crash can never leave one without the other. */
-function createAuthority(now: number): string {
-  const {privateKey, publicKey} = generateKeyPairSync('ec', {namedCurve: 'prime256v1'})
-  const name = commonName(`cage task ${randomBytes(4).toString('hex')}`)
-  const certificate = authorityCertificate({name, privateKey, publicKey}, now)
-  return privateKey.export({type: 'pkcs8', format: 'pem'}).toString() + pem('CERTIFICATE', certificate)
-}
-
-function parseAuthority(text: string): Authority {
-  const split = text.indexOf('-----BEGIN CERTIFICATE-----')
-  if (split < 0) throw new Error('no certificate in the file')
-  const certificate = text.slice(split)
-  const privateKey = createPrivateKey(text.slice(0, split))
-  const x509 = new X509Certificate(certificate)
-  if (!x509.checkPrivateKey(privateKey)) throw new Error('key and certificate do not belong together')
-  const name = commonName(x509.subject.replace(/^CN=/, ''))
-  return {certificate: pem('CERTIFICATE', x509.raw), name, privateKey, publicKey: createPublicKey(privateKey)}
 }

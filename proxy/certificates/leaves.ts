@@ -1,8 +1,8 @@
 import {generateKeyPairSync, randomBytes} from 'node:crypto'
 import {createSecureContext, type SecureContext} from 'node:tls'
-import type {Authority} from './authority.js'
-import {leafCertificate} from './certificate.js'
-import {pem} from './der.js'
+import type {Authority} from '../../core/certificates/authority.js'
+import {leafCertificate} from '../../core/certificates/certificate.js'
+import {pem} from '../../core/certificates/der.js'
 
 /** Host names are chosen by the agent, so the number of live leaves has a ceiling. */
 const MAX_LEAVES = 1024

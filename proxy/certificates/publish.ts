@@ -2,7 +2,7 @@ import {readFileSync} from 'node:fs'
 import {basename, join} from 'node:path'
 import {trustPath} from '../../core/layout.js'
 import {writeAtomically} from '../files.js'
-import {certificatesOf} from './der.js'
+import {certificatesOf} from '../../core/certificates/der.js'
 import {trustStore} from './truststore.js'
 
 /** In the proxy's own image: the public roots as its distribution ships them. */

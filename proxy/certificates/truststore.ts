@@ -1,4 +1,12 @@
-import {bmpString, explicit, objectId, octetString, sequence, set, unsigned} from './der.js'
+import {
+  bmpString,
+  explicit,
+  objectId,
+  octetString,
+  sequence,
+  set,
+  unsigned,
+} from '../../core/certificates/der.js'
 
 const data = '1.2.840.113549.1.7.1'
 const certificateBag = '1.2.840.113549.1.12.10.1.3'

@@ -7,7 +7,7 @@ import type {AddressInfo} from 'node:net'
 import {afterEach, beforeEach, describe, expect, test} from '@jest/globals'
 import {processRunner} from '../../../core/process.js'
 import {openAuthority} from '../../../proxy/certificates/authority.js'
-import {certificatesOf, time, unsigned} from '../../../proxy/certificates/der.js'
+import {certificatesOf, time, unsigned} from '../../../core/certificates/der.js'
 import {Leaves} from '../../../proxy/certificates/leaves.js'
 import {publishTrust, readSystemRoots} from '../../../proxy/certificates/publish.js'
 

@@ -90,13 +90,19 @@ export function authorityCertificate(issuer: Issuer, now: number): Buffer {
   })
 }
 
-/** A server certificate for one DNS name: valid 7 days, backdated one for clocks that lag; DER. */
-export function leafCertificate(issuer: Issuer, host: string, publicKey: KeyObject, now: number): Buffer {
+/** A server certificate for one DNS name, backdated one day for clocks that lag; DER. */
+export function leafCertificate(
+  issuer: Issuer,
+  host: string,
+  publicKey: KeyObject,
+  now: number,
+  days = 7,
+): Buffer {
   return signed(issuer, {
     subject: commonName(host),
     publicKey,
     notBefore: now - DAY,
-    notAfter: now + 7 * DAY,
+    notAfter: now + days * DAY,
     extensions: [
       extension('2.5.29.19', true, sequence()),
       // digitalSignature
