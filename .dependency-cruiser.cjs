@@ -1,5 +1,16 @@
 /** Who may import whom: the arrows of docs/architecture.md as a failing check. */
-const rooms = ['cli', 'tasks', 'provision', 'kube', 'manifests', 'policy', 'scan', 'core', 'proxy', 'dispatcher']
+const rooms = [
+  'cli',
+  'tasks',
+  'provision',
+  'kube',
+  'manifests',
+  'policy',
+  'scan',
+  'core',
+  'proxy',
+  'dispatcher',
+]
 const may = {
   core: [],
   scan: ['core'],
@@ -26,8 +37,18 @@ module.exports = {
       from: {path: `^${room}/`},
       to: {path: `^(${rooms.filter((r) => r !== room && !may[room].includes(r)).join('|')})/`},
     })),
-    {name: 'no-circular', severity: 'error', from: {}, to: {circular: true, viaOnly: {dependencyTypesNot: ['type-only']}}},
-    {name: 'no-orphan-tests', severity: 'error', from: {path: `^(${rooms.join('|')})/`}, to: {path: '^test/'}},
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: {circular: true, viaOnly: {dependencyTypesNot: ['type-only']}},
+    },
+    {
+      name: 'no-orphan-tests',
+      severity: 'error',
+      from: {path: `^(${rooms.join('|')})/`},
+      to: {path: '^test/'},
+    },
     only('@oclif', 'cli'),
     only('@kubernetes/client-node', 'kube'),
     only('ssh2', 'provision/transport'),
@@ -37,6 +58,9 @@ module.exports = {
     doNotFollow: {path: 'node_modules'},
     tsConfig: {fileName: 'tsconfig.json'},
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: {exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types']},
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
   },
 }

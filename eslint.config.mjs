@@ -36,11 +36,17 @@ export default defineConfig(
     files: ['**/*.ts'],
     ignores: ['core/process.ts', 'test/**', 'bench/**'],
     rules: {
-      'no-restricted-imports': ['error', {name: 'node:child_process', message: 'use the runner of core/process.ts'}],
+      'no-restricted-imports': [
+        'error',
+        {name: 'node:child_process', message: 'use the runner of core/process.ts'},
+      ],
     },
   },
   {
     files: ['test/**', 'bench/**'],
-    rules: {'@typescript-eslint/no-non-null-assertion': 'off', '@typescript-eslint/no-unsafe-assignment': 'off'},
+    rules: {
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/no-unsafe-assignment': 'off',
+    },
   },
 )
