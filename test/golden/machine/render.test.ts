@@ -1,0 +1,40 @@
+import {readFileSync} from 'node:fs'
+import {describe, expect, it} from '@jest/globals'
+import {renderLima, renderVagrant, type MachineShape} from '../../../provision/machine/render.js'
+import {expectGolden} from '../../support/golden.js'
+
+const machine: MachineShape = {
+  name: 'shop-0a1b2c3d',
+  project: 'shop',
+  cpus: 4,
+  memory: 8 * 1024 ** 3,
+  disk: 60 * 1024 ** 3,
+  sshPort: 60123,
+}
+const golden = (name: string) => new URL(`./${name}`, import.meta.url)
+const template = readFileSync(new URL('../../../lima/cage.yaml', import.meta.url), 'utf8')
+
+describe('what the virtual machine drivers get', () => {
+  it('machine.json for the Vagrantfile', () => {
+    expectGolden(renderVagrant(machine), golden('vagrant.golden.json'))
+  })
+
+  it('lima.yaml', () => {
+    expectGolden(renderLima(template, machine), golden('lima.golden.yaml'))
+  })
+
+  it('a size that is no whole GiB is rounded up, never down', () => {
+    const odd = {...machine, memory: 1.5 * 1024 ** 3, disk: 10.2 * 1024 ** 3}
+    expect(renderLima(template, odd)).toMatch(/^memory: 1536MiB$/m)
+    expect(JSON.parse(renderVagrant(odd))).toMatchObject({memoryMiB: 1536, diskGiB: 11})
+  })
+
+  it.each([
+    ['mounts: []', 'mounts: [{location: "~"}]', 'mounts must be []'],
+    ['forwardAgent: false', 'forwardAgent: true', 'ssh.forwardAgent must be false'],
+    ['plain: true', 'plain: false', 'plain must be true'],
+    ['portForwards: []', 'portForwards: [{guestPort: 80}]', 'portForwards must be []'],
+  ])('a template with %s changed to %s is refused', (from, to, problem) => {
+    expect(() => renderLima(template.replace(from, to), machine)).toThrow(problem)
+  })
+})
