@@ -96,6 +96,7 @@ describe('the static files of the virtual machine drivers', () => {
       CAGE_MACHINE: machine,
       VAGRANT_CWD: resolve('.'),
       VAGRANT_HOME: join(scratch, 'vagrant'),
+      VAGRANT_DOTFILE_PATH: join(scratch, 'dot'),
     }
     const {status, stdout, stderr} = spawnSync('vagrant', ['validate', '--ignore-provider'], {
       encoding: 'utf8',
