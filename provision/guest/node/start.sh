@@ -1,0 +1,59 @@
+#!/bin/bash
+# Starts a node in Linux namespaces of its own on this computer and leaves it running.
+# Prints nothing on success; the node's own output is in $CAGE_NODE_DIR/node.log.
+#
+# environment:
+#   CAGE_NODE_DIR      the node's directory: *.img, files/, stage/, node.pid
+#   CAGE_NODE_NAME     host name and cgroup name
+#   CAGE_NODE_LINK     name of the computer's end of the link, at most 15 characters
+#   CAGE_NODE_HOST     the computer's address on the link, with prefix length
+#   CAGE_NODE_ADDRESS  the node's address on the link, with prefix length
+#   CAGE_NODE_LAYERS   read-only root file systems, topmost first, separated by colons
+#   CAGE_NODE_MEMORY   bytes that everything in the node may use together; 0 = no limit
+#   CAGE_NODE_CPUS     processors that the node may use; 0 = no limit
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=provision/guest/node/lib.sh
+. "$here/lib.sh"
+cd "$CAGE_NODE_DIR"
+
+if node_alive; then
+	echo "node $CAGE_NODE_NAME already runs" >&2
+	exit 1
+fi
+node_cleanup
+node_cgroups create
+
+: >node.log
+ip link add "$CAGE_NODE_LINK" type veth peer name "${CAGE_NODE_LINK}n"
+ip addr add "$CAGE_NODE_HOST" dev "$CAGE_NODE_LINK"
+ip link set "$CAGE_NODE_LINK" up
+
+# The namespaces hang on `unshare`: it dies with the node, and the node with it.
+(
+	node_cgroups enter
+	exec setsid unshare --mount --propagation private --net --uts --ipc --pid --cgroup --fork --kill-child \
+		"$here/init.sh" </dev/null >>node.log 2>&1
+) &
+outer=$!
+init=
+for _ in $(seq 200); do
+	init=$(pgrep -P "$outer" || true)
+	if [ -n "$init" ]; then break; fi
+	if ! kill -0 "$outer" 2>/dev/null; then break; fi
+	sleep 0.05
+done
+if [ -z "$init" ]; then
+	cat node.log >&2
+	node_cleanup
+	echo "the node's namespaces could not be made" >&2
+	exit 1
+fi
+process_identity "$init" >node.pid
+ip link set "${CAGE_NODE_LINK}n" netns "$init"
+node_cgroups delegate "$outer" "$init"
+
+setsid "$here/way-out.sh" "$init" </dev/null >>node.log 2>&1 &
+process_identity $! >way-out.pid
+disown -a
