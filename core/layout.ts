@@ -124,3 +124,9 @@ export const container = {
   clone: 'clone',
   agent: 'agent',
 } as const
+
+/** Container names of the dispatcher's pod. */
+export const dispatcherContainer = {gate: 'gate', git: 'git'} as const
+
+/** The programs in the images of sidecar and dispatcher, started with `node`. */
+export const program = {proxy: '/usr/lib/cage/proxy.js', dispatcher: '/usr/lib/cage/dispatcher.js'} as const
