@@ -42,7 +42,11 @@ export async function startResponder(port: number, addressOf: AddressOf): Promis
       }
     }),
   )
-  return {close: async () => void (await Promise.all(started.flat().map((close) => close())))}
+  return {
+    close: async () => {
+      await Promise.all(started.flat().map((close) => close()))
+    },
+  }
 }
 
 function listenDatagram(host: string, port: number, addressOf: AddressOf): Promise<() => Promise<void>> {

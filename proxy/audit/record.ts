@@ -1,0 +1,86 @@
+import {createHash} from 'node:crypto'
+
+/** What happened, without secrets: no header values, bodies, queries or found texts. */
+export interface AuditEvent {
+  /** `request`: one HTTP exchange · `tunnel`: one WebSocket · `connection`: refused before HTTP · `name`: DNS · `grant`, `sidecar`: its own life */
+  kind: 'request' | 'tunnel' | 'connection' | 'name' | 'grant' | 'sidecar'
+  decision: 'allow' | 'deny' | 'audit'
+  /** what would have been done without an audit rule or audited detector */
+  would?: 'deny'
+  reason: string
+  rule?: string | null
+  requestId?: string
+  host?: string
+  port?: number
+  method?: string
+  /** canonical, without query; absent when it held something that must not be written down */
+  path?: string
+  /** of the response to the agent */
+  status?: number
+  /** where it was sent: `direct`, `dispatcher`, `route` */
+  to?: string
+  /** the vetted address that was dialled */
+  address?: string
+  /** names of substituted credentials */
+  credentials?: string[]
+  findings?: {rule: string; place: string; sha256: string}[]
+  bytesUp?: number
+  bytesDown?: number
+  ms?: number
+  /** of the grant in force */
+  revision?: number
+  detail?: string
+}
+
+/** One line of the ledger. `prev` is the hex SHA-256 of the line before, without its newline; zeros in the first. */
+export interface AuditRecord extends AuditEvent {
+  v: 1
+  seq: number
+  /** ISO 8601, UTC */
+  time: string
+  prev: string
+}
+
+export const GENESIS = '0'.repeat(64)
+const MAX_TEXT = 1024
+
+export function lineHash(line: string): string {
+  return createHash('sha256').update(line).digest('hex')
+}
+
+/** The event with texts of bounded length; JSON escapes the rest. */
+export function bounded(event: AuditEvent): AuditEvent {
+  const entries = Object.entries(event).map(([key, value]: [string, unknown]) => [
+    key,
+    typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value,
+  ])
+  return Object.fromEntries(entries) as AuditEvent
+}
+
+/** The index of the first line that does not follow from the one before, or undefined. */
+export function brokenLink(
+  lines: readonly string[],
+  start: {seq: number; hash: string} = {seq: 0, hash: GENESIS},
+): number | undefined {
+  let {seq, hash} = start
+  for (const [index, line] of lines.entries()) {
+    const record = parseRecord(line)
+    if (record?.seq !== seq + 1 || record.prev !== hash) return index
+    seq = record.seq
+    hash = lineHash(line)
+  }
+  return undefined
+}
+
+export function parseRecord(line: string): AuditRecord | undefined {
+  try {
+    const record = JSON.parse(line) as AuditRecord
+    return Number.isSafeInteger(record.seq) &&
+      typeof record.prev === 'string' &&
+      typeof record.time === 'string'
+      ? record
+      : undefined
+  } catch {
+    return undefined
+  }
+}
