@@ -33,7 +33,10 @@ mmdebstrap --variant=minbase --mode=root --format=directory \
 # What is installed later in this root comes from the same sources.
 rm -f "$work/root/etc/apt/apt.conf.d/"*mmdebstrap "$work/root"/etc/{hostname,resolv.conf,machine-id}
 cp "$work/apt/apt.conf" "$work/root/etc/apt/apt.conf.d/50computer"
-if [ -s "$work/apt/sources.list" ]; then cp "$work/apt/sources.list" "$work/root/etc/apt/sources.list"; fi
+if [ -s "$work/apt/sources.list" ]; then
+	rm -f "$work/root/etc/apt/sources.list.d/"*
+	cp "$work/apt/sources.list" "$work/root/etc/apt/sources.list"
+fi
 for key in "$work"/apt/keys/*; do
 	if [ -f "$key" ]; then cp "$key" "$work/root/usr/share/keyrings/"; fi
 done

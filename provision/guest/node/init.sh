@@ -103,7 +103,11 @@ mount --bind ../disk/build var/lib/cage/build
 mount --bind ../etcd/data var/lib/etcd
 mount --bind ../volumes/images var/lib/cage/images
 mount --bind ../volumes/mounts var/lib/cage/volumes
-mkdir -p var/log/{containerd,kubelet}
+for service in containerd kubelet; do
+	mkdir -p "var/log/$service"
+	# svlogd keeps five files of two megabytes.
+	printf 's2000000\nn5\n' >"var/log/$service/config"
+done
 
 hostname "$CAGE_NODE_NAME"
 echo "$CAGE_NODE_NAME" >etc/hostname

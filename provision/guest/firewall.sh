@@ -1,0 +1,98 @@
+#!/bin/bash
+# The machine's firewall for pods: what is not listed here does not leave a pod.
+#
+# usage: firewall.sh closed      nothing is forwarded, nothing from a pod reaches the machine
+#        firewall.sh apply       reads the openings from standard input, one a line:
+#                                  dispatcher ADDRESS PORT    ClusterIP of the dispatcher's service
+#                                  resolver ADDRESS           the one DNS server
+#                                  computer ADDRESS           an address of the computer around the machine: never reached
+#                                  public tcp|udp PORT        reachable on every public address
+#                                  opening ADDRESS[/PREFIX] tcp|udp PORT
+# All or nothing: nft loads the ruleset in one transaction.
+set -euo pipefail
+
+# Not public: private, shared, link-local and metadata, documentation, benchmark, multicast, reserved (IANA special registries),
+# and 168.63.129.16, the metadata service of one large cloud.
+special='0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24,
+	192.0.2.0/24, 192.88.99.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3'
+address='^[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?$'
+# The machine's own interfaces; every other one leads to a pod.
+outward='{ "lo", "eth0", "tap0" }'
+
+die() {
+	echo "firewall: $*" >&2
+	exit 1
+}
+valid() { # address, port, protocol
+	[[ $1 =~ $address ]] || die "not an address: $1"
+	[[ ${2:-1} =~ ^[0-9]{1,5}$ ]] || die "not a port: $2"
+	[[ ${3:-tcp} =~ ^(tcp|udp)$ ]] || die "not a protocol: $3"
+}
+
+rules='' computers='' publics=''
+case ${1:-} in
+closed) ;;
+apply)
+	while read -r kind a b c; do
+		case $kind in
+		'' | '#'*) ;;
+		dispatcher)
+			valid "$a" "$b"
+			rules+="		meta l4proto tcp ct status dnat ct original ip daddr $a ct original proto-dst $b accept"$'\n'
+			;;
+		resolver)
+			valid "$a"
+			rules+="		oifname \"tap0\" ip daddr $a meta l4proto { tcp, udp } th dport 53 accept"$'\n'
+			;;
+		computer)
+			valid "$a"
+			computers+="$a, "
+			;;
+		public)
+			valid 0.0.0.0 "$b" "$a"
+			publics+="		oifname \"tap0\" $a dport $b accept"$'\n'
+			;;
+		opening)
+			valid "$a" "$c" "$b"
+			rules+="		oifname \"tap0\" ip daddr $a $b dport $c accept"$'\n'
+			;;
+		*) die "unknown opening: $kind" ;;
+		esac
+	done
+	;;
+*) die "usage: firewall.sh closed|apply" ;;
+esac
+
+if [ -n "$computers" ]; then computers="elements = { ${computers%, } }"; fi
+nft -f - <<-EOT
+	table inet cage
+	delete table inet cage
+	table inet cage {
+		set special {
+			type ipv4_addr; flags interval; auto-merge
+			elements = { $special }
+		}
+		set computer {
+			type ipv4_addr; flags interval; auto-merge
+			$computers
+		}
+		chain forward {
+			type filter hook forward priority filter - 10; policy drop;
+			ct state established,related accept
+			meta nfproto ipv6 drop
+			iifname $outward drop
+	$rules  ip daddr @special drop
+			ip daddr @computer drop
+	$publics }
+		chain input {
+			type filter hook input priority filter - 10; policy accept;
+			iifname $outward accept
+			ct state established,related accept
+			drop
+		}
+		chain postrouting {
+			type nat hook postrouting priority srcnat; policy accept;
+			oifname "tap0" masquerade
+		}
+	}
+EOT

@@ -1,0 +1,109 @@
+#!/bin/bash
+# Volumes of a fixed size: a sparse file with an ext4 file system, mounted at /var/lib/cage/volumes/NAME.
+# A full volume fills its own file system and nothing else. Runs on the machine.
+#
+# usage: volume.sh ensure NAME BYTES    makes it if needed, mounts it if needed; never shrinks, grows when BYTES is larger
+#        volume.sh remove NAME
+#        volume.sh mount-all            after a start of the machine
+#        volume.sh list                 one "NAME BYTES" a line
+set -euo pipefail
+
+images=/var/lib/cage/images
+mounts=/var/lib/cage/volumes
+
+die() {
+	echo "volume: $*" >&2
+	exit 1
+}
+
+# A machine in namespaces has no device manager: the node of a loop device is made when it is needed.
+free_loop() {
+	local device
+	device=$(losetup -f)
+	if [ ! -e "$device" ]; then mknod -m 600 "$device" b 7 "${device#/dev/loop}"; fi
+	echo "$device"
+}
+
+attach() { # image; prints the device
+	local device
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		device=$(free_loop)
+		if losetup "$device" "$1" 2>/dev/null; then
+			echo "$device"
+			return
+		fi
+		# Another machine on this computer took the same device.
+		sleep 0.1
+	done
+	die "no free loop device for $1"
+}
+
+mount_volume() { # name
+	local device
+	if mountpoint -q "$mounts/$1"; then return; fi
+	mkdir -p "$mounts/$1"
+	device=$(attach "$images/$1.img")
+	if ! mount -o noatime,discard,nosuid,nodev "$device" "$mounts/$1"; then
+		losetup -d "$device"
+		die "cannot mount the volume $1"
+	fi
+	# Released together with the mount.
+	losetup -d "$device"
+	# What fsck may need one day is nothing to find in a home directory.
+	if [ -d "$mounts/$1/lost+found" ]; then rmdir "$mounts/$1/lost+found" || true; fi
+}
+
+ensure() { # name, bytes
+	local image=$images/$1.img have
+	if [ ! -f "$image" ]; then
+		truncate -s "$2" "$image.new"
+		mkfs.ext4 -q -F -m 0 -L cage -E lazy_itable_init=1,lazy_journal_init=1,nodiscard "$image.new"
+		mv "$image.new" "$image"
+	fi
+	mount_volume "$1"
+	have=$(stat -c %s "$image")
+	if [ "$2" -gt "$have" ]; then
+		truncate -s "$2" "$image"
+		losetup -c "$(findmnt -n -o SOURCE "$mounts/$1")"
+		resize2fs "$(findmnt -n -o SOURCE "$mounts/$1")" >/dev/null 2>&1
+	fi
+}
+
+remove() { # name
+	if mountpoint -q "$mounts/$1"; then umount -l "$mounts/$1"; fi
+	rm -f "$images/$1.img" "$images/$1.img.new"
+	if [ -d "$mounts/$1" ]; then rmdir "$mounts/$1"; fi
+}
+
+case ${1:-} in
+mount-all | list) ;;
+*) [[ ${2:-} =~ ^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$ ]] || die "not a volume name: ${2:-}" ;;
+esac
+mkdir -p "$images" "$mounts"
+chmod 0700 "$images" "$mounts"
+exec 9>"$images/.lock"
+flock 9
+
+case ${1:-} in
+ensure)
+	[[ ${3:-} =~ ^[1-9][0-9]{6,14}$ ]] || die "not a size in bytes: ${3:-}"
+	ensure "$2" "$3"
+	;;
+remove) remove "$2" ;;
+mount-all)
+	rm -f "$images"/*.img.new
+	failed=0
+	for image in "$images"/*.img; do
+		if [ ! -f "$image" ]; then continue; fi
+		# One damaged volume must not keep the others from their tasks.
+		(mount_volume "$(basename "$image" .img)") || failed=1
+	done
+	if [ $failed = 1 ]; then echo "volume: some volumes are not mounted" >&2; fi
+	;;
+list)
+	for image in "$images"/*.img; do
+		if [ -f "$image" ]; then echo "$(basename "$image" .img) $(stat -c %s "$image")"; fi
+	done
+	;;
+*) die "usage: volume.sh ensure NAME BYTES | remove NAME | mount-all | list" ;;
+esac
