@@ -1,0 +1,2 @@
+/** Destroys what setup.mjs brought up. */
+export default function teardown(): Promise<void>
