@@ -1,0 +1,50 @@
+import {join} from 'node:path'
+
+/**
+ * The project's state directory: every file in one place, see docs/reference/state-directory.md.
+ * Directories are 0700, files 0600.
+ */
+export interface ProjectFiles {
+  /** `$XDG_STATE_HOME/cage/<id>` */
+  directory: string
+  /** who works on the project right now: `PID START_TIME BOOT_ID` */
+  lock: string
+  /** MachineRecord: what `cage up` decided once for this project */
+  record: string
+  /** the machine's own files: disks, process numbers, log */
+  machine: string
+  kubeconfig: string
+  /** the project's CA, which signs the dispatcher's certificate */
+  caCertificate: string
+  caKey: string
+  /** Ed25519 key that signs grants */
+  grantKey: string
+  /** what `cage trust` approved: hashes of compiled results */
+  approvals: string
+  /** last known heads of the tasks' audit chains */
+  auditHeads: string
+  /** audit records of removed tasks */
+  audit: string
+  /** logs of `cage` itself */
+  logs: string
+}
+
+/** `stateHome` is `$XDG_STATE_HOME`. */
+export function projectFiles(stateHome: string, id: string): ProjectFiles {
+  const directory = join(stateHome, 'cage', id)
+  const file = (name: string) => join(directory, name)
+  return {
+    directory,
+    lock: file('lock'),
+    record: file('machine.json'),
+    machine: file('machine'),
+    kubeconfig: file('kubeconfig'),
+    caCertificate: file('ca.crt'),
+    caKey: file('ca.key'),
+    grantKey: file('grant.key'),
+    approvals: file('approvals.json'),
+    auditHeads: file('audit-heads.json'),
+    audit: file('audit'),
+    logs: file('logs'),
+  }
+}

@@ -1,0 +1,56 @@
+import {CageError} from '../../core/errors.js'
+import {readIfThere, writePrivate} from './files.js'
+
+/** What `cage up` decided once for a project and keeps for its life. Sizes in bytes. */
+export interface MachineRecord {
+  version: 1
+  /** `<project>-<8 hex>` */
+  id: string
+  project: string
+  /** the repository on this computer, for `cage list` */
+  repository: string
+  driver: 'local' | 'lima' | 'vagrant' | 'ssh'
+  cluster: 'kubeadm' | 'microk8s'
+  cpus: number
+  memory: number
+  disk: number
+  /** subnets of this project; absent where the machine is a network of its own */
+  network?: ProjectNetwork
+}
+
+/** All inside one /16 that nothing else on this computer uses. */
+export interface ProjectNetwork {
+  /** e.g. `10.200.0.0/16` */
+  range: string
+  /** this computer's end of the link, with prefix length */
+  host: string
+  /** the machine's end of the link, with prefix length */
+  machine: string
+  pods: string
+  services: string
+}
+
+/** Undefined when the project has no machine. Errors: STATE_DAMAGED. */
+export async function readRecord(path: string): Promise<MachineRecord | undefined> {
+  const text = await readIfThere(path)
+  if (text === undefined) return undefined
+  try {
+    const record = JSON.parse(text) as MachineRecord
+    if (record.version === 1 && typeof record.id === 'string') return record
+  } catch (cause) {
+    throw damaged(path, cause)
+  }
+  throw damaged(path)
+}
+
+export async function writeRecord(path: string, record: MachineRecord): Promise<void> {
+  await writePrivate(path, `${JSON.stringify(record, undefined, 2)}\n`)
+}
+
+function damaged(path: string, cause?: unknown): CageError {
+  return new CageError(`${path} is not a record of a machine that this version of cage wrote`, {
+    code: 'STATE_DAMAGED',
+    hints: ['Run `cage destroy` and `cage up`: tasks of this project are lost.'],
+    cause,
+  })
+}
