@@ -1,63 +1,35 @@
 import {parseDocument, stringify} from 'yaml'
 import {CageError} from '../../core/errors.js'
+import type {MachineRecord} from '../state/machine-record.js'
 
-/** One project's machine as the virtual machine drivers see it. */
-export interface MachineShape {
-  /** `<project>-<8 hex>`, a DNS label */
-  name: string
-  project: string
-  cpus: number
-  /** bytes */
-  memory: number
-  /** bytes */
-  disk: number
-  /** TCP port on this computer's loopback that leads to the guest's SSH */
-  sshPort: number
-}
-
-/** What the static Vagrantfile reads; its path goes into CAGE_MACHINE. */
-export interface VagrantMachine {
-  version: 1
-  name: string
-  project: string
-  cpus: number
-  memoryMiB: number
-  diskGiB: number
-  vagrant: {box: string; boxVersion: string; sshPort: number}
-}
-
-/** The box with its version: Vagrant checks the checksum that the catalog gives for this version. */
-const vagrantBox = {box: 'cloud-image/debian-13', boxVersion: '20260501.2465.0'} as const
+/** A machine that is a virtual machine: it is reached over SSH on a port of this computer's loopback. */
+export type VirtualMachine = MachineRecord & Required<Pick<MachineRecord, 'sshPort'>>
 
 const MIB = 1024 ** 2
 const GIB = 1024 ** 3
 
-/** machine.json for the Vagrantfile, as text. */
-export function renderVagrant(machine: MachineShape): string {
-  const file: VagrantMachine = {
-    version: 1,
-    name: machine.name,
-    project: machine.project,
-    cpus: machine.cpus,
-    memoryMiB: Math.ceil(machine.memory / MIB),
-    diskGiB: Math.ceil(machine.disk / GIB),
-    vagrant: {...vagrantBox, sshPort: machine.sshPort},
-  }
-  return `${JSON.stringify(file, undefined, 2)}\n`
+/** The port is derived from the id, so that it is the same at every start; a range where little else listens. */
+export function sshPortOf(id: string): number {
+  return 50_000 + (Number.parseInt(id.slice(-8), 16) % 10_000)
+}
+
+/** machine.json, which the static Vagrantfile reads; its path goes into CAGE_MACHINE. */
+export function renderVagrant(machine: VirtualMachine): string {
+  return `${JSON.stringify(machine, undefined, 2)}\n`
 }
 
 /**
  * lima.yaml for `limactl start`: the template (the text of lima/cage.yaml) with this project's values set.
  * Throws LIMA_TEMPLATE when the template lost what keeps the guest apart from this computer.
  */
-export function renderLima(template: string, machine: MachineShape): string {
+export function renderLima(template: string, machine: VirtualMachine): string {
   const document = parseDocument(template)
   if (document.errors.length > 0) throw broken(document.errors.map((error) => error.message).join('; '))
   document.set('cpus', machine.cpus)
   document.set('memory', binary(machine.memory))
   document.set('disk', binary(machine.disk))
   document.setIn(['ssh', 'localPort'], machine.sshPort)
-  document.setIn(['param', 'name'], machine.name)
+  document.setIn(['param', 'name'], machine.id)
   document.setIn(['param', 'project'], machine.project)
   const rendered: unknown = document.toJS()
   for (const [path, wanted] of apart) {

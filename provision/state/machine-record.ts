@@ -14,6 +14,8 @@ export interface MachineRecord {
   cpus: number
   memory: number
   disk: number
+  /** TCP port on this computer's loopback that leads to a virtual machine's SSH */
+  sshPort?: number
   /** subnets of this project; absent where the machine is a network of its own */
   network?: ProjectNetwork
 }
@@ -35,8 +37,8 @@ export async function readRecord(path: string): Promise<MachineRecord | undefine
   const text = await readIfThere(path)
   if (text === undefined) return undefined
   try {
-    const record = JSON.parse(text) as MachineRecord
-    if (record.version === 1 && typeof record.id === 'string') return record
+    const record = JSON.parse(text) as Partial<Record<keyof MachineRecord, unknown>> | null
+    if (record?.version === 1 && typeof record.id === 'string') return record as unknown as MachineRecord
   } catch (cause) {
     throw damaged(path, cause)
   }
