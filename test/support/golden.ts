@@ -1,13 +1,13 @@
-import {existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs'
-import {dirname} from 'node:path'
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {dirname, resolve} from 'node:path'
 import {expect} from '@jest/globals'
 
-/** Compares with a golden file below the folder of the test; UPDATE_GOLDEN=1 writes it. */
-export function expectGolden(text: string, file: URL): void {
+/** Compares with a file below test/golden; UPDATE_GOLDEN=1 writes it instead. */
+export function expectGolden(path: string, text: string): void {
+  const file = resolve('test/golden', path)
   if (process.env['UPDATE_GOLDEN'] === '1') {
-    mkdirSync(dirname(file.pathname), {recursive: true})
+    mkdirSync(dirname(file), {recursive: true})
     writeFileSync(file, text)
   }
-  if (!existsSync(file)) throw new Error(`${file.pathname} is missing: UPDATE_GOLDEN=1 writes it`)
   expect(text).toBe(readFileSync(file, 'utf8'))
 }

@@ -1,0 +1,62 @@
+import {existsSync, readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import Handlebars from 'handlebars'
+import {CageError, ExitCode, messageOf} from '../core/errors.js'
+import {packageRoot} from '../core/package-root.js'
+import {shellQuote} from '../core/quote.js'
+import {lintTemplate} from './template-lint.js'
+
+/** Renders the template files of `templates/`; a file of the same name in `overrides` takes the place of cage's own. */
+export class Templates {
+  private readonly directories: readonly string[]
+  private readonly compiled = new Map<string, Handlebars.TemplateDelegate>()
+
+  constructor(options: {overrides?: string} = {}) {
+    const own = join(packageRoot(), 'templates')
+    this.directories = options.overrides === undefined ? [own] : [options.overrides, own]
+  }
+
+  /** Text of `NAME.hbs` with the view's values. A missing value is an error. Errors: TEMPLATE_INVALID. */
+  render(name: string, view: Readonly<Record<string, unknown>>): string {
+    let template = this.compiled.get(name)
+    if (!template) {
+      template = this.compile(name)
+      this.compiled.set(name, template)
+    }
+    try {
+      return template(view)
+    } catch (cause) {
+      throw invalid(name, [messageOf(cause)], cause)
+    }
+  }
+
+  private compile(name: string): Handlebars.TemplateDelegate {
+    const file = this.directories.map((directory) => join(directory, `${name}.hbs`)).find(existsSync)
+    if (file === undefined) throw invalid(`${name}.hbs`, ['there is no such template'])
+    const text = readFileSync(file, 'utf8')
+    const problems = lintTemplate(text)
+    if (problems.length > 0) throw invalid(file, problems)
+    const handlebars = Handlebars.create()
+    handlebars.registerHelper('yaml', yamlValue)
+    handlebars.registerHelper('sh', (value: unknown) => shellQuote(String(value)))
+    // Quoting is done by the two functions; the escaping for HTML would spoil it.
+    return handlebars.compile(text, {noEscape: true, strict: true, knownHelpers: {yaml: true, sh: true}})
+  }
+}
+
+/** A value as JSON, which is YAML for scalars, lists and objects alike; no value can end its own line. */
+function yamlValue(value: unknown): string {
+  if (value === undefined) throw new Error('a value is undefined')
+  return JSON.stringify(value).replace(
+    /[\u007f-\u009f\u2028\u2029\ufeff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+function invalid(file: string, problems: readonly string[], cause?: unknown): CageError {
+  return new CageError(`template ${file}: ${problems.join('; ')}`, {
+    code: 'TEMPLATE_INVALID',
+    exitCode: ExitCode.usage,
+    cause,
+  })
+}
