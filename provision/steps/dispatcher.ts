@@ -1,0 +1,106 @@
+import {CageError, ExitCode} from '../../core/errors.js'
+import type {KubeObject} from '../../core/kube-object.js'
+import {clusterNames} from '../../core/layout.js'
+import type {Cluster, ObjectRef} from '../../kube/cluster.js'
+import type {Step, StepTools} from '../pipeline.js'
+import type {ServerCertificate} from '../state/authority.js'
+import {areApplied, stamped} from './applied.js'
+
+interface DeploymentObject extends KubeObject {
+  metadata: KubeObject['metadata'] & {generation?: number}
+  status?: {observedGeneration?: number; readyReplicas?: number; updatedReplicas?: number}
+}
+interface ServiceObject extends KubeObject {
+  spec?: {clusterIP?: string}
+}
+interface SecretObject extends KubeObject {
+  data?: Record<string, string>
+}
+
+/** The dispatcher's objects, applied and answering. `volume` makes the disk of the hosted repositories. */
+export function dispatcherStep(options: {
+  id: string
+  cluster: () => Promise<Cluster>
+  objects: (current: ServerCertificate | undefined) => Promise<readonly KubeObject[]>
+  volume: () => Promise<void>
+}): Step {
+  const {id, cluster} = options
+  const wanted = async () => stamped(await options.objects(await currentCertificate(await cluster(), id)))
+  return {
+    name: 'dispatcher',
+    deadlineMs: 180_000,
+    hints: ['Run `cage doctor`, then `cage up` again.', 'Look inside with `cage machine ssh`.'],
+    check: async ({signal}) =>
+      (await areApplied(await cluster(), await wanted(), {signal})) &&
+      (await isReady(await cluster(), id, signal)),
+    act: async (tools) => {
+      tools.detail('making its volume')
+      await options.volume()
+      tools.detail('applying its objects')
+      await (await cluster()).apply(await wanted(), {signal: tools.signal})
+      await ready(await cluster(), id, tools)
+      return undefined
+    },
+    verify: async ({signal}) => isReady(await cluster(), id, signal),
+  }
+}
+
+/** ClusterIP of the dispatcher. Errors: DISPATCHER_MISSING, exit 3. */
+export async function dispatcherAddress(cluster: Cluster, id: string): Promise<string> {
+  const service = await cluster.get<ServiceObject>({
+    apiVersion: 'v1',
+    kind: 'Service',
+    name: clusterNames.dispatcher,
+    namespace: clusterNames.dispatcherNamespace(id),
+  })
+  const address = service?.spec?.clusterIP
+  if (address) return address
+  throw new CageError('this project has no dispatcher yet', {
+    code: 'DISPATCHER_MISSING',
+    exitCode: ExitCode.precondition,
+    hints: ['Run `cage up`.'],
+  })
+}
+
+function deploymentOf(id: string): ObjectRef {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    name: clusterNames.dispatcher,
+    namespace: clusterNames.dispatcherNamespace(id),
+  }
+}
+
+function rolledOut(deployment: DeploymentObject | undefined): boolean {
+  const {status, metadata} = deployment ?? {}
+  return (
+    status !== undefined &&
+    (status.observedGeneration ?? 0) >= (metadata?.generation ?? 1) &&
+    (status.readyReplicas ?? 0) >= 1 &&
+    (status.updatedReplicas ?? 0) >= 1
+  )
+}
+
+export async function isReady(cluster: Cluster, id: string, signal?: AbortSignal): Promise<boolean> {
+  return rolledOut(await cluster.get<DeploymentObject>(deploymentOf(id), signal ? {signal} : {}))
+}
+
+async function ready(cluster: Cluster, id: string, {signal, detail}: StepTools): Promise<void> {
+  detail('waiting until it answers')
+  await cluster.waitFor<DeploymentObject>(deploymentOf(id), rolledOut, {
+    what: 'the dispatcher is ready',
+    deadlineMs: 150_000,
+    signal,
+  })
+}
+
+async function currentCertificate(cluster: Cluster, id: string): Promise<ServerCertificate | undefined> {
+  const secret = await cluster.get<SecretObject>({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    name: clusterNames.dispatcherTls,
+    namespace: clusterNames.dispatcherNamespace(id),
+  })
+  const read = (key: string) => Buffer.from(secret?.data?.[key] ?? '', 'base64').toString()
+  return secret ? {certificate: read('tls.crt'), key: read('tls.key')} : undefined
+}
