@@ -6,46 +6,46 @@ export DEBIAN_FRONTEND=noninteractive
 
 # What a command or file needs : the Debian package that brings it.
 packages_to_run=(git:git mmdebstrap:mmdebstrap nft:nftables slirp4netns:slirp4netns ip:iproute2 unshare:util-linux
-  mkfs.ext4:e2fsprogs openssl:openssl gcc:gcc pkg-config:pkg-config /usr/include/stdlib.h:libc6-dev
-  /usr/include/seccomp.h:libseccomp-dev)
+	mkfs.ext4:e2fsprogs openssl:openssl gcc:gcc pkg-config:pkg-config /usr/include/stdlib.h:libc6-dev
+	/usr/include/seccomp.h:libseccomp-dev)
 packages_to_test=(tmux:tmux shellcheck:shellcheck shfmt:shfmt ruby:ruby python3:python3)
 
 # install_packages PAIR...: installs only what is missing; says nothing when all is there
 install_packages() {
-  local missing=() pair
-  for pair in "$@"; do
-    case $pair in
-      /*) [ -e "${pair%%:*}" ] || missing+=("${pair#*:}") ;;
-      *) command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}") ;;
-    esac
-  done
-  [ ${#missing[@]} -eq 0 ] && return 0
-  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "missing, and only root on Debian can install them: ${missing[*]}" >&2
-    return 1
-  fi
-  echo "installing Debian packages: ${missing[*]}" >&2
-  apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+	local missing=() pair
+	for pair in "$@"; do
+		case $pair in
+		/*) [ -e "${pair%%:*}" ] || missing+=("${pair#*:}") ;;
+		*) command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}") ;;
+		esac
+	done
+	[ ${#missing[@]} -eq 0 ] && return 0
+	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+		echo "missing, and only root on Debian can install them: ${missing[*]}" >&2
+		return 1
+	fi
+	echo "installing Debian packages: ${missing[*]}" >&2
+	apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
 node_new_enough() {
-  command -v npm >/dev/null &&
-    node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'
+	command -v npm >/dev/null &&
+		node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'
 }
 
 # install_modules: npm ci, unless these very versions are installed
 install_modules() {
-  local wanted
-  wanted=$(cat package-lock.json package.json | sha256sum)
-  [ "$(cat node_modules/.cage-installed 2>/dev/null)" = "$wanted" ] && return 0
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 && echo "$wanted" >node_modules/.cage-installed
+	local wanted
+	wanted=$(cat package-lock.json package.json | sha256sum)
+	[ "$(cat node_modules/.cage-installed 2>/dev/null)" = "$wanted" ] && return 0
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 && echo "$wanted" >node_modules/.cage-installed
 }
 
 # build_if_stale: builds unless dist is newer than every source
 build_if_stale() {
-  if [ -f dist/cli/main.js ] && [ -f oclif.manifest.json ] &&
-    [ -z "$(find bin cli tasks provision kube manifests policy scan core proxy dispatcher package.json scripts/build.mjs -newer oclif.manifest.json -type f -print -quit 2>/dev/null)" ]; then
-    return 0
-  fi
-  npm run --silent build >&2
+	if [ -f dist/cli/main.js ] && [ -f oclif.manifest.json ] &&
+		[ -z "$(find bin cli tasks provision kube manifests policy scan core proxy dispatcher package.json scripts/build.mjs -newer oclif.manifest.json -type f -print -quit 2>/dev/null)" ]; then
+		return 0
+	fi
+	npm run --silent build >&2
 }

@@ -8,34 +8,34 @@ failed=0
 
 said() { sed 's/^/    /'; }
 expect() { # expect WANTED(0|refused) EXIT_CODE WHAT
-  if { [ "$1" = 0 ] && [ "$2" -eq 0 ]; } || { [ "$1" = refused ] && [ "$2" -ne 0 ]; }; then
-    echo "  ok: $3"
-  else
-    echo "  NOT AS EXPECTED: $3 (exit code $2)"
-    failed=1
-  fi
+	if { [ "$1" = 0 ] && [ "$2" -eq 0 ]; } || { [ "$1" = refused ] && [ "$2" -ne 0 ]; }; then
+		echo "  ok: $3"
+	else
+		echo "  NOT AS EXPECTED: $3 (exit code $2)"
+		failed=1
+	fi
 }
 
 work() {
-  echo "1. edit and commit on $CAGE_BRANCH"
-  if [ -n "$patch" ]; then
-    printf '%s\n' "$patch" | git apply --index
-  else
-    printf 'Written by a task on %s.\n' "$CAGE_BRANCH" >>NOTES.md && git add NOTES.md
-  fi
-  git commit -q -m "$subject"
-  expect 0 $? "$(git log -1 --format='committed %h %s')"
+	echo "1. edit and commit on $CAGE_BRANCH"
+	if [ -n "$patch" ]; then
+		printf '%s\n' "$patch" | git apply --index
+	else
+		printf 'Written by a task on %s.\n' "$CAGE_BRANCH" >>NOTES.md && git add NOTES.md
+	fi
+	git commit -q -m "$subject"
+	expect 0 $? "$(git log -1 --format='committed %h %s')"
 
-  echo '2. run the tests of the project'
-  if [ -n "$patch" ]; then
-    npm test >"$HOME/tests.txt" 2>&1
-    expect 0 $? "$(grep -E '^# (pass|fail) ' "$HOME/tests.txt" | tr -d '#\n') tests"
-  else
-    echo '  left out: only the example is known to run without installing anything'
-  fi
+	echo '2. run the tests of the project'
+	if [ -n "$patch" ]; then
+		npm test >"$HOME/tests.txt" 2>&1
+		expect 0 $? "$(grep -E '^# (pass|fail) ' "$HOME/tests.txt" | tr -d '#\n') tests"
+	else
+		echo '  left out: only the example is known to run without installing anything'
+	fi
 
-  echo '3. talk to a host that nobody allowed (example.com)'
-  node - <<'JS' | said
+	echo '3. talk to a host that nobody allowed (example.com)'
+	node - <<'JS' | said
 const http = require('node:http')
 const request = http.request({host: '127.0.0.1', port: 3128, method: 'CONNECT', path: 'example.com:443'})
 const show = (response, head) => {
@@ -50,26 +50,26 @@ request.on('response', (response) => show(response))
 request.on('error', (error) => { console.log(error.message); process.exit(9) })
 request.end()
 JS
-  expect refused "${PIPESTATUS[0]}" 'refused, with the reason above'
+	expect refused "${PIPESTATUS[0]}" 'refused, with the reason above'
 
-  echo '4. read a host that the preset npm allows'
-  node - <<'JS' | said
+	echo '4. read a host that the preset npm allows'
+	node - <<'JS' | said
 fetch('https://' + 'registry.npmjs.org' + '/semver/latest').then(async (response) => {
   const {name, version} = await response.json()
   console.log(response.status, name, version)
   process.exit(response.ok ? 0 : 1)
 }, (error) => { console.log(error.cause?.message ?? error.message); process.exit(1) })
 JS
-  expect 0 "${PIPESTATUS[0]}" 'read through the sidecar'
+	expect 0 "${PIPESTATUS[0]}" 'read through the sidecar'
 
-  echo "5. push to the other task's branch"
-  git push origin "HEAD:refs/heads/$other" 2>&1 | said
-  expect refused "${PIPESTATUS[0]}" 'refused, with the reason above'
+	echo "5. push to the other task's branch"
+	git push origin "HEAD:refs/heads/$other" 2>&1 | said
+	expect refused "${PIPESTATUS[0]}" 'refused, with the reason above'
 
-  echo '6. push its own branch'
-  git push origin "HEAD:refs/heads/$CAGE_BRANCH" 2>&1 | said
-  expect 0 "${PIPESTATUS[0]}" "pushed $CAGE_BRANCH"
-  return "$failed"
+	echo '6. push its own branch'
+	git push origin "HEAD:refs/heads/$CAGE_BRANCH" 2>&1 | said
+	expect 0 "${PIPESTATUS[0]}" "pushed $CAGE_BRANCH"
+	return "$failed"
 }
 
 work 2>&1 | tee "$HOME/transcript.txt"
