@@ -5,9 +5,11 @@ export PATH="$PATH:/usr/local/go/bin:/usr/sbin:/sbin"
 export DEBIAN_FRONTEND=noninteractive
 
 # What a command or file needs : the Debian package that brings it.
+# shellcheck disable=SC2034 # the scripts that source this use them
 packages_to_run=(git:git mmdebstrap:mmdebstrap nft:nftables slirp4netns:slirp4netns ip:iproute2 unshare:util-linux
 	mkfs.ext4:e2fsprogs openssl:openssl gcc:gcc pkg-config:pkg-config /usr/include/stdlib.h:libc6-dev
 	/usr/include/seccomp.h:libseccomp-dev)
+# shellcheck disable=SC2034
 packages_to_test=(tmux:tmux shellcheck:shellcheck shfmt:shfmt ruby:ruby python3:python3)
 
 # install_packages PAIR...: installs only what is missing; says nothing when all is there
