@@ -6,7 +6,7 @@ import type {Reporter} from '../core/report.js'
 export interface StepTools {
   signal: AbortSignal
   /** says what is being done right now, on the step's own line */
-  detail(text: string): void
+  detail: (text: string) => void
 }
 
 /**

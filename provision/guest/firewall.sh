@@ -8,6 +8,7 @@
 #                                  computer ADDRESS           an address of the computer around the machine: never reached
 #                                  public tcp|udp PORT        reachable on every public address
 #                                  opening ADDRESS[/PREFIX] tcp|udp PORT
+#        firewall.sh loaded      prints what was applied last; fails when that is not what is loaded
 # All or nothing: nft loads the ruleset in one transaction.
 set -euo pipefail
 
@@ -29,10 +30,19 @@ valid() { # address, port, protocol
 	[[ ${3:-tcp} =~ ^(tcp|udp)$ ]] || die "not a protocol: $3"
 }
 
-rules='' computers='' publics=''
+loaded=/run/cage/firewall
+# Counts and handles change by themselves; the rules do not.
+fingerprint() { nft -s list table inet cage | sha256sum | cut -d' ' -f1; }
+
+rules='' computers='' publics='' input=''
 case ${1:-} in
+loaded)
+	[ "$(fingerprint 2>/dev/null)" = "$(cat $loaded.sum 2>/dev/null)" ] || exit 1
+	exec cat $loaded
+	;;
 closed) ;;
 apply)
+	input=$(cat)
 	while read -r kind a b c; do
 		case $kind in
 		'' | '#'*) ;;
@@ -58,11 +68,12 @@ apply)
 			;;
 		*) die "unknown opening: $kind" ;;
 		esac
-	done
+	done <<<"$input"
 	;;
-*) die "usage: firewall.sh closed|apply" ;;
+*) die "usage: firewall.sh closed|apply|loaded" ;;
 esac
 
+rm -f $loaded.sum
 if [ -n "$computers" ]; then computers="elements = { ${computers%, } }"; fi
 nft -f - <<-EOT
 	table inet cage
@@ -96,3 +107,5 @@ nft -f - <<-EOT
 		}
 	}
 EOT
+printf '%s\n' "$input" >$loaded
+fingerprint >$loaded.sum

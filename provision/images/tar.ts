@@ -74,7 +74,8 @@ function split(path: string): {name: string; prefix: string} {
   if (Buffer.byteLength(path) <= 100) return {name: path, prefix: ''}
   for (let at = path.indexOf('/'); at !== -1; at = path.indexOf('/', at + 1)) {
     const [prefix, name] = [path.slice(0, at), path.slice(at + 1)]
-    if (name !== '' && Buffer.byteLength(prefix) <= 155 && Buffer.byteLength(name) <= 100) return {name, prefix}
+    if (name !== '' && Buffer.byteLength(prefix) <= 155 && Buffer.byteLength(name) <= 100)
+      return {name, prefix}
   }
   throw tooLong(path)
 }

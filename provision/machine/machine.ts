@@ -22,7 +22,7 @@ export interface MachineFacts {
 /** What a machine does next, for the person who waits. */
 export interface MachineWork {
   signal: AbortSignal
-  detail(text: string): void
+  detail: (text: string) => void
 }
 
 /**

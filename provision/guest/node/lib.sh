@@ -31,7 +31,7 @@ cgroup_hierarchies() {
 	' /proc/self/mountinfo
 }
 
-node_cgroups() { # create | enter | remove | delegate OUTER INIT
+node_cgroups() { # create | enter | delegate | join PID | kill | remove
 	local dir kind cgroup action=$1
 	shift
 	while read -r dir kind; do
@@ -57,11 +57,17 @@ node_cgroups() { # create | enter | remove | delegate OUTER INIT
 				cat "$cgroup/cpuset.cpus" >"$cgroup/system/cpuset.cpus"
 				cat "$cgroup/cpuset.mems" >"$cgroup/system/cpuset.mems"
 			fi
-			for process in "$@" $(cat "$cgroup/cgroup.procs"); do
-				echo "$process" >"$cgroup/system/cgroup.procs" 2>/dev/null || true
-			done
+			while read -r process; do
+				echo "$process" >"$cgroup/system/cgroup.procs" || true
+			done <"$cgroup/cgroup.procs" 2>/dev/null
 			if [ "$kind" = 2 ]; then
 				for controller in cpu cpuset memory pids io; do echo "+$controller" >"$cgroup/cgroup.subtree_control" || true; done 2>/dev/null
+			fi
+			;;
+		join) echo "$1" >"$cgroup/system/cgroup.procs" ;;
+		kill)
+			if [ -d "$cgroup" ]; then
+				find "$cgroup" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | xargs -r kill -KILL 2>/dev/null || true
 			fi
 			;;
 		remove)
@@ -87,14 +93,15 @@ node_limits() { # cgroup directory
 
 # Removes what a node that no longer runs may have left on the computer.
 node_cleanup() {
-	local pid
-	if pid=$(process_in "$CAGE_NODE_DIR/way-out.pid"); then kill -TERM -- "-$pid" 2>/dev/null || true; fi
 	rm -f "$CAGE_NODE_DIR/way-out.pid" "$CAGE_NODE_DIR/node.pid"
-	if ip link show "$CAGE_NODE_LINK" >/dev/null 2>&1; then ip link del "$CAGE_NODE_LINK" || true; fi
-	for _ in $(seq 100); do
-		if node_cgroups remove; then return; fi
+	for _ in $(seq 200); do
+		# Also what a start that was cut off left behind without a note of it.
+		node_cgroups kill
+		if node_cgroups remove; then break; fi
 		sleep 0.05
 	done
+	if ip link show "$CAGE_NODE_LINK" >/dev/null 2>&1; then ip link del "$CAGE_NODE_LINK" 2>/dev/null || true; fi
+	if node_cgroups remove; then return; fi
 	echo "processes remain in the cgroup $CAGE_NODE_NAME" >&2
 	return 1
 }

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Starts a node in Linux namespaces of its own on this computer and leaves it running.
+# Starts a node in Linux namespaces of its own on this computer and leaves it running; when it already runs, starts what
+# died beside it.
 # Prints nothing on success; the node's own output is in $CAGE_NODE_DIR/node.log.
 #
 # environment:
@@ -18,9 +19,16 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 cd "$CAGE_NODE_DIR"
 
-if node_alive; then
-	echo "node $CAGE_NODE_NAME already runs" >&2
-	exit 1
+way_out() { # the node's first process
+	setsid "$here/way-out.sh" "$1" </dev/null >>node.log 2>&1 &
+	process_identity $! >way-out.pid
+	node_cgroups join $!
+}
+
+if init=$(process_in node.pid); then
+	if ! process_in way-out.pid >/dev/null; then way_out "$init"; fi
+	disown -a
+	exit 0
 fi
 node_cleanup
 node_cgroups create
@@ -52,8 +60,7 @@ if [ -z "$init" ]; then
 fi
 process_identity "$init" >node.pid
 ip link set "${CAGE_NODE_LINK}n" netns "$init"
-node_cgroups delegate "$outer" "$init"
+node_cgroups delegate
 
-setsid "$here/way-out.sh" "$init" </dev/null >>node.log 2>&1 &
-process_identity $! >way-out.pid
+way_out "$init"
 disown -a
