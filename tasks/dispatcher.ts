@@ -1,0 +1,168 @@
+import {Readable, type Writable} from 'node:stream'
+import type {Clock} from '../core/clock.js'
+import {CageError, ExitCode} from '../core/errors.js'
+import type {KubeObject} from '../core/kube-object.js'
+import {clusterNames, dispatcherContainer, label, program} from '../core/layout.js'
+import {visible} from '../core/quote.js'
+import type {SignedPart} from '../policy/grant.js'
+import type {Cluster} from '../kube/cluster.js'
+import {BoundedText} from './agent-state.js'
+
+const HEADS = 'refs/heads/'
+const MAX_ANSWER = 4 * 1024 * 1024
+const DEADLINE_MS = 30_000
+const NOT_READY_TRIES = 20
+const PAUSE_MS = 500
+
+export interface RefList {
+  /** short branch name → object id */
+  branches: ReadonlyMap<string, string>
+  /** short name */
+  defaultBranch: string
+}
+
+interface DispatcherPod extends KubeObject {
+  status?: {conditions?: {type: string; status: string}[]}
+}
+
+/** The operator's way into the dispatcher: one JSON request by exec, one JSON answer. */
+export class DispatcherControl {
+  private readonly cluster: Cluster
+  private readonly id: string
+  private readonly clock: Clock
+  private readonly signal: AbortSignal | undefined
+  private found: Promise<string> | undefined
+
+  constructor(options: {cluster: Cluster; id: string; clock: Clock; signal?: AbortSignal | undefined}) {
+    this.cluster = options.cluster
+    this.id = options.id
+    this.clock = options.clock
+    this.signal = options.signal
+  }
+
+  /** Name of the pod that answers. Errors: DISPATCHER_NOT_READY, exit 3. */
+  pod(): Promise<string> {
+    this.found ??= this.findPod()
+    this.found.catch(() => (this.found = undefined))
+    return this.found
+  }
+
+  async putDocument(part: SignedPart): Promise<void> {
+    await this.call({op: 'document.put', part})
+  }
+
+  async removeDocument(task: string): Promise<void> {
+    await this.call({op: 'document.remove', task})
+  }
+
+  async refs(repository: string): Promise<RefList> {
+    const answer = await this.call({op: 'refs', repository})
+    return parseRefs(answer)
+  }
+
+  async initRepository(repository: string, defaultBranch: string): Promise<void> {
+    await this.call({op: 'repository.init', repository, defaultBranch})
+  }
+
+  /** JSON lines of the journal as they are. */
+  async audit(
+    query: {since?: string; task?: string; follow?: boolean},
+    out: Writable,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const stderr = new BoundedText(4096)
+    const code = await this.exec({op: 'audit', ...query}, out, stderr, signal)
+    if (code !== 0) throw refused('audit', '', stderr.text)
+  }
+
+  private async call(request: {op: string} & Record<string, unknown>): Promise<unknown> {
+    const stdout = new BoundedText(MAX_ANSWER)
+    const stderr = new BoundedText(4096)
+    const late = AbortSignal.timeout(DEADLINE_MS)
+    const signal = this.signal ? AbortSignal.any([this.signal, late]) : late
+    const code = await this.exec(request, stdout, stderr, signal)
+    if (code !== 0) throw refused(request.op, stdout.text, stderr.text)
+    return parseAnswer(request.op, stdout.text)
+  }
+
+  private async exec(
+    request: Record<string, unknown>,
+    stdout: Writable,
+    stderr: Writable,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    return this.cluster.exec({
+      namespace: clusterNames.dispatcherNamespace(this.id),
+      pod: await this.pod(),
+      container: dispatcherContainer.gate,
+      argv: ['node', program.dispatcher, 'control'],
+      stdin: Readable.from([Buffer.from(`${JSON.stringify(request)}\n`)]),
+      stdout,
+      stderr,
+      ...(signal ? {signal} : {}),
+    })
+  }
+
+  private async findPod(): Promise<string> {
+    for (let attempt = 1; ; attempt++) {
+      const pods = await this.cluster.list<DispatcherPod>({
+        apiVersion: 'v1',
+        kind: 'Pod',
+        namespace: clusterNames.dispatcherNamespace(this.id),
+        labelSelector: `${label.component}=dispatcher`,
+        ...(this.signal ? {signal: this.signal} : {}),
+      })
+      const ready = pods.find(
+        ({metadata, status}) =>
+          metadata.deletionTimestamp === undefined &&
+          status?.conditions?.some(({type, status: is}) => type === 'Ready' && is === 'True'),
+      )
+      if (ready) return ready.metadata.name
+      // A dispatcher that was killed is back within seconds.
+      if (attempt === NOT_READY_TRIES || pods.length === 0) {
+        throw new CageError('the dispatcher of this project is not running', {
+          code: 'DISPATCHER_NOT_READY',
+          exitCode: ExitCode.precondition,
+          hints: ['Run `cage up`; it repairs what is broken.'],
+        })
+      }
+      await this.clock.sleep(PAUSE_MS, this.signal)
+    }
+  }
+}
+
+function parseAnswer(op: string, text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch (cause) {
+    throw new CageError(`the dispatcher's answer to ${op} cannot be read`, {code: 'DISPATCHER_ANSWER', cause})
+  }
+}
+
+/** `{head: 'refs/heads/main', refs: {'refs/heads/main': oid, …}}` */
+function parseRefs(answer: unknown): RefList {
+  const {head, refs} = answer as {head?: unknown; refs?: unknown}
+  if (typeof head !== 'string' || typeof refs !== 'object' || refs === null)
+    throw new CageError("the dispatcher's answer to refs cannot be read", {code: 'DISPATCHER_ANSWER'})
+  const branches = Object.entries(refs as Record<string, string>)
+    .filter(([ref]) => ref.startsWith(HEADS))
+    .map(([ref, oid]): [string, string] => [ref.slice(HEADS.length), oid])
+  return {
+    branches: new Map(branches),
+    defaultBranch: head.startsWith(HEADS) ? head.slice(HEADS.length) : head,
+  }
+}
+
+/** The dispatcher's own words: `{"error": {code, message}}`, else what it wrote to stderr. */
+function refused(op: string, stdout: string, stderr: string): CageError {
+  let said = stderr.trim()
+  try {
+    const {error} = JSON.parse(stdout) as {error?: {message?: unknown}}
+    if (typeof error?.message === 'string') said = error.message
+  } catch {
+    // no JSON: stderr has it
+  }
+  return new CageError(`the dispatcher refused ${op}: ${visible(said) || 'no reason given'}`, {
+    code: 'DISPATCHER_REFUSED',
+  })
+}

@@ -1,0 +1,116 @@
+import type {KubeObject} from '../core/kube-object.js'
+import {container} from '../core/layout.js'
+import type {TaskPhase, TaskRecord} from './task.js'
+
+export interface ContainerStatus {
+  name: string
+  restartCount?: number
+  state?: {
+    waiting?: {reason?: string; message?: string}
+    running?: {startedAt?: string}
+    terminated?: TerminatedState
+  }
+  lastState?: {terminated?: TerminatedState}
+}
+
+interface TerminatedState {
+  exitCode: number
+  reason?: string
+  message?: string
+}
+
+export interface TaskPod extends KubeObject {
+  status?: {
+    phase?: string
+    reason?: string
+    message?: string
+    initContainerStatuses?: ContainerStatus[]
+    containerStatuses?: ContainerStatus[]
+    conditions?: {type: string; status: string; reason?: string; message?: string}[]
+  }
+}
+
+export interface PhaseView {
+  phase: TaskPhase
+  /** what is going on or went wrong, one line; may hold text of the pod */
+  reason?: string
+  /** the container that failed; its log tells more */
+  failed?: {container: string; exitCode?: number; previous: boolean}
+  /** the container that is at work before the agent's */
+  step?: string
+}
+
+/** Reasons that no waiting mends. */
+const BROKEN = new Set([
+  'CreateContainerConfigError',
+  'CreateContainerError',
+  'ErrImageNeverPull',
+  'ErrImagePull',
+  'ImageInspectError',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'RunContainerError',
+  'StartError',
+])
+
+/** The one place that says what a record and a pod together mean. */
+export function phaseOf(wanted: TaskRecord['wanted'], pod: TaskPod | undefined): PhaseView {
+  if (wanted === 'stopped') return {phase: 'Stopped'}
+  if (wanted === 'removing') return {phase: 'Failed', reason: 'its removal was interrupted'}
+  if (!pod) {
+    return wanted === 'creating'
+      ? {phase: 'Pending', reason: 'its pod is not there yet'}
+      : {phase: 'Failed', reason: 'its pod is gone'}
+  }
+  const {status = {}} = pod
+  if (pod.metadata.deletionTimestamp !== undefined)
+    return {phase: 'Failed', reason: 'its pod is being deleted'}
+  if (status.phase === 'Failed' || status.phase === 'Succeeded')
+    return {phase: 'Failed', reason: status.message ?? status.reason ?? 'its pod ended', ...failedOf(pod)}
+  return startedView(pod)
+}
+
+function startedView(pod: TaskPod): PhaseView {
+  const {initContainerStatuses: init = [], containerStatuses: main = [], conditions = []} = pod.status ?? {}
+  const failure = failedOf(pod)
+  const agent = main.find(({name}) => name === container.agent)
+  if (agent?.state?.running) return {phase: 'Running'}
+  if (failure.failed) return {phase: 'Failed', ...failure}
+  const scheduled = conditions.find(({type}) => type === 'PodScheduled')
+  if (scheduled?.status === 'False')
+    return {phase: 'Pending', reason: scheduled.message ?? 'no place on the machine yet'}
+  const step = [...init].reverse().find(({state}) => state?.running ?? state?.terminated)
+  if (!step) return {phase: 'Pending', reason: 'its volumes and its network are being made'}
+  return {phase: 'Preparing', step: nextStep(init, step.name)}
+}
+
+/** The container that is at work: the last one that runs to an end, or what follows the sidecar. */
+function nextStep(init: readonly ContainerStatus[], last: string): string {
+  const order = init.map(({name}) => name)
+  const at = order.indexOf(last)
+  const started = init[at]
+  const done =
+    started?.state?.terminated !== undefined || (last === container.sidecar && at < order.length - 1)
+  return done ? (order[at + 1] ?? container.agent) : last
+}
+
+function failedOf(pod: TaskPod): Pick<PhaseView, 'reason' | 'failed'> {
+  const {initContainerStatuses: init = [], containerStatuses: main = []} = pod.status ?? {}
+  for (const status of [...init, ...main]) {
+    const {name, state, lastState} = status
+    const waiting = state?.waiting
+    if (waiting?.reason !== undefined && BROKEN.has(waiting.reason)) {
+      const why = [waiting.reason, waiting.message].filter(Boolean).join(': ')
+      return {reason: `${name} cannot start: ${why}`, failed: {container: name, previous: false}}
+    }
+    const ended = state?.terminated ?? (state?.running ? undefined : lastState?.terminated)
+    // The sidecar restarts by itself and the agent behind it goes on.
+    if (!ended || ended.exitCode === 0) continue
+    const why = ended.message?.trim() ?? ended.reason ?? ''
+    return {
+      reason: `${name} ended with exit code ${ended.exitCode}${why === '' ? '' : `: ${why}`}`,
+      failed: {container: name, exitCode: ended.exitCode, previous: state?.terminated === undefined},
+    }
+  }
+  return {}
+}

@@ -1,0 +1,35 @@
+import {container} from '../core/layout.js'
+import {BoundedText} from './agent-state.js'
+import {inClone} from './exec.js'
+import {namespaceOf, type TaskContext} from './context.js'
+import {podRef} from './store.js'
+import type {UnsavedWork} from './task.js'
+
+const DEADLINE_MS = 20_000
+/** Counts what only the volume has; runs in the pod, where the repository's configuration can do no harm. */
+const COUNT = `git rev-list --count --branches --not --remotes=origin && git status --porcelain | wc -l`
+
+/** What would be lost with the volume; undefined when the pod cannot tell. The agent could lie: a courtesy, no guard. */
+export async function readUnsavedWork(context: TaskContext, task: string): Promise<UnsavedWork | undefined> {
+  const text = new BoundedText(256)
+  const late = AbortSignal.timeout(DEADLINE_MS)
+  try {
+    const code = await context.cluster.exec({
+      namespace: namespaceOf(context),
+      pod: podRef(context, task).name,
+      container: container.agent,
+      argv: inClone(['sh', '-c', COUNT]),
+      stdout: text,
+      signal: context.signal ? AbortSignal.any([context.signal, late]) : late,
+    })
+    return code === 0 ? parseCounts(text.text) : undefined
+  } catch {
+    context.signal?.throwIfAborted()
+    return undefined
+  }
+}
+
+export function parseCounts(text: string): UnsavedWork | undefined {
+  const match = /^(\d{1,9})\n\s*(\d{1,9})\s*$/.exec(text)
+  return match ? {commits: Number(match[1]), files: Number(match[2])} : undefined
+}
