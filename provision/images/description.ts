@@ -31,6 +31,8 @@ export interface ImageDescription {
 }
 
 export interface ImagesDescription {
+  /** packages of every image: what Node needs */
+  debian: string[]
   /** in every image, below everything else, so that the layer is stored once */
   node: NpmPart[]
   images: Record<ImageName, ImageDescription>

@@ -48,7 +48,7 @@ export const buildScripts = ['build-image.sh', 'apt-settings.sh'] as const
  * Errors: IMAGE_INPUT_MISSING when the bundles have not been built.
  */
 export async function planImages(root: string, architecture: Architecture): Promise<ImagePlan[]> {
-  const {node, images} = await describeImages(root)
+  const {debian: common, node, images} = await describeImages(root)
   const lock = await input(root, `${npmFolder}/package-lock.json`)
   const scripts = await Promise.all(buildScripts.map((name) => input(root, `provision/guest/${name}`)))
   const npmLayer = (parts: NpmPart[]): LayerPlan => ({
@@ -61,7 +61,7 @@ export async function planImages(root: string, architecture: Architecture): Prom
   return Promise.all(
     imageNames.map(async (name) => {
       const image = images[name]
-      const packages = packageNames((await input(root, image.packages)).toString())
+      const packages = packageNames([...common, await input(root, image.packages)].join('\n'))
       const debian: LayerPlan = {
         key: hash('debian', architecture, ...scripts, packages, image.users),
         source: {kind: 'debian', packages, users: image.users},
