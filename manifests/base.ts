@@ -46,13 +46,13 @@ export function baseObjects(view: BaseView, templates: Templates = new Templates
           'count/jobs.batch': '0',
         },
       },
-      [...namespaceKinds, 'ResourceQuota', 'LimitRange'],
+      [...namespaceKinds, 'ResourceQuota'],
     ),
     ...admission(taskShape, view, tasks, templates),
     ...render(
       'dispatcher-namespace',
       {namespace: dispatcher, serviceAccount: dispatcherServiceAccount, ingress: dispatcherIngress(view)},
-      [...namespaceKinds, 'LimitRange'],
+      namespaceKinds,
     ),
     ...admission(dispatcherShape, view, dispatcher, templates),
   ]

@@ -41,7 +41,10 @@ export function podProblems(
   demand(spec['shareProcessNamespace'] !== true, 'its containers share processes')
   demand(spec['priorityClassName'] === shape.priorityClass, 'its priority is another')
   demand(spec['dnsPolicy'] === 'None', 'it uses a resolver of the cluster')
-  demand(same(fields(spec['dnsConfig'])['nameservers'], shape.nameservers), 'its resolver is another')
+  demand(
+    same(spec['dnsConfig'], {nameservers: shape.nameservers, options: [{name: 'ndots', value: '1'}]}),
+    'its resolver is another',
+  )
   demand(
     same(spec['securityContext'], {
       fsGroup: shape.fsGroup,

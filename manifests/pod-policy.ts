@@ -13,7 +13,10 @@ export function podValidations(shape: PodShape, traits: ClusterTraits): Validati
   const perTask = shape.name !== undefined
   return [
     // A debug container would run beside the sidecar under any user.
-    {expression: "request.subResource == ''", message: 'no ephemeral containers and no resizing'},
+    {
+      expression: "!has(request.subResource) || request.subResource == ''",
+      message: 'no ephemeral containers and no resizing',
+    },
     {
       expression: `has(object.metadata.labels) && ${mapIs('object.metadata.labels', label.component, text(shape.component))}`,
       message: 'the component label is another',
