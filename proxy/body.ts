@@ -1,0 +1,131 @@
+import type {IncomingMessage} from 'node:http'
+import {promisify} from 'node:util'
+import {brotliDecompress, gunzip, inflate, inflateRaw} from 'node:zlib'
+import {Denial} from './denial.js'
+import type {RequestFacts} from './facts.js'
+
+/** Whole bodies up to this size are judged before the first byte leaves. */
+const WHOLE_BYTES = 1024 * 1024
+const MAX_BODY_BYTES = 64 * 1024 * 1024
+/** A coded body can only be judged whole. */
+const MAX_CODED_BYTES = 8 * 1024 * 1024
+const MAX_RATIO = 100
+const SMALLEST_CEILING = 64 * 1024
+
+export type Body =
+  | {kind: 'none'}
+  | {kind: 'whole'; bytes: Buffer}
+  | {kind: 'stream'; chunks: AsyncGenerator<Buffer>; length: number | undefined}
+
+/** All throw Denial when the bytes must not leave. */
+export interface BodyJudge {
+  body(bytes: Buffer): void
+  /** gives back what may leave */
+  bodyStream(): {push(chunk: Buffer): Buffer; end(): Buffer}
+}
+
+type Decode = (bytes: Buffer, options: {maxOutputLength: number}) => Promise<Buffer>
+
+const decoders: Record<string, readonly Decode[]> = {
+  br: [promisify(brotliDecompress)],
+  deflate: [promisify(inflate), promisify(inflateRaw)],
+  gzip: [promisify(gunzip)],
+  'x-gzip': [promisify(gunzip)],
+}
+
+/**
+ * The request's body, judged: small and coded ones as a whole, large ones slice by slice while they are forwarded.
+ * Throws Denial for what must not leave, is too large, or cannot be looked into.
+ */
+export async function admitBody(
+  request: IncomingMessage,
+  facts: RequestFacts,
+  judge: BodyJudge,
+): Promise<Body> {
+  if (!facts.hasBody) return {kind: 'none'}
+  const [coding, ...stacked] = facts.contentEncoding
+  const decode = coding === undefined ? undefined : decoders[coding]
+  if (coding !== undefined && (!decode || stacked.length > 0))
+    throw new Denial('body_encoding', {status: 415})
+  const ceiling = decode ? MAX_CODED_BYTES : MAX_BODY_BYTES
+  if ((facts.contentLength ?? 0) > ceiling) throw overLimit()
+  const source = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
+  const head = await readUpTo(source, decode ? MAX_CODED_BYTES : WHOLE_BYTES)
+  if (!head.ended && decode) throw overLimit()
+  if (!head.ended)
+    return {
+      kind: 'stream',
+      chunks: judgedSlices(request, head.bytes, source, judge),
+      length: facts.contentLength,
+    }
+  judge.body(head.bytes)
+  if (decode) await judgeDecoded(head.bytes, decode, judge)
+  return {kind: 'whole', bytes: head.bytes}
+}
+
+function overLimit(): Denial {
+  return new Denial('body_over_limit', {status: 413})
+}
+
+async function readUpTo(
+  source: AsyncIterator<Buffer>,
+  limit: number,
+): Promise<{bytes: Buffer; ended: boolean}> {
+  const chunks: Buffer[] = []
+  let length = 0
+  while (length <= limit) {
+    const next = await source.next()
+    if (next.done) return {bytes: Buffer.concat(chunks), ended: true}
+    chunks.push(next.value)
+    length += next.value.length
+  }
+  return {bytes: Buffer.concat(chunks), ended: false}
+}
+
+async function* judgedSlices(
+  request: IncomingMessage,
+  head: Buffer,
+  source: AsyncIterator<Buffer>,
+  judge: BodyJudge,
+): AsyncGenerator<Buffer> {
+  const stream = judge.bodyStream()
+  let total = 0
+  try {
+    for (let chunk: Buffer | undefined = head; chunk !== undefined;) {
+      total += chunk.length
+      if (total > MAX_BODY_BYTES) throw overLimit()
+      const released = stream.push(chunk)
+      if (released.length > 0) yield released
+      const next: IteratorResult<Buffer> = await source.next()
+      chunk = next.done ? undefined : next.value
+    }
+    const rest = stream.end()
+    if (rest.length > 0) yield rest
+  } finally {
+    // However it ends: what still comes is read and thrown away, or the agent would wait forever for its answer.
+    await source.return?.()
+    if (!request.complete) request.resume()
+  }
+}
+
+async function judgeDecoded(coded: Buffer, decode: readonly Decode[], judge: BodyJudge): Promise<void> {
+  if (coded.length === 0) return
+  const maxOutputLength = Math.min(MAX_BODY_BYTES, Math.max(SMALLEST_CEILING, coded.length * MAX_RATIO))
+  const decoded = await firstThatWorks(decode, coded, maxOutputLength)
+  judge.body(decoded)
+}
+
+async function firstThatWorks(
+  decode: readonly Decode[],
+  coded: Buffer,
+  maxOutputLength: number,
+): Promise<Buffer> {
+  for (const attempt of decode) {
+    try {
+      return await attempt(coded, {maxOutputLength})
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw overLimit()
+    }
+  }
+  throw new Denial('body_encoding', {status: 415, detail: 'the body is not what Content-Encoding says'})
+}

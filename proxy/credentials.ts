@@ -1,0 +1,158 @@
+import type {CredentialBinding} from '../policy/grant.js'
+import {Denial} from './denial.js'
+import type {Enforcement} from './enforcement.js'
+import type {Headers} from './facts.js'
+import type {Endpoint} from './target.js'
+
+export interface Substitution {
+  /** as they go out, real values inside */
+  headers: Headers
+  /** what the detectors look at: the same without the lines that hold a substituted value */
+  judged: Headers
+  /** names of the credentials that were put in */
+  used: string[]
+}
+
+/** Where clients put a credential of their own. On a bound host they would act for somebody else. */
+const callerCredentials: ReadonlySet<string> = new Set([
+  'api-key',
+  'authorization',
+  'cookie',
+  'private-token',
+  'x-amz-security-token',
+  'x-api-key',
+  'x-auth-token',
+  'x-goog-api-key',
+])
+
+/**
+ * Puts real values in place of placeholders: only in the bound header, only when the whole value fits the template,
+ * only over TLS. Any other credential of the caller on such a host is dropped; a foreign one in the bound header is
+ * refused. Throws Denial.
+ */
+export function substituteHeaders(
+  headers: Headers,
+  endpoint: Endpoint,
+  enforcement: Enforcement,
+): Substitution {
+  const bindings = enforcement.bindingsOf(endpoint.host, endpoint.port)
+  if (bindings.length === 0) return {headers, judged: headers, used: []}
+  if (endpoint.scheme !== 'https') throw new Denial('credential_plaintext')
+  const result: Substitution = {headers: [], judged: [], used: []}
+  for (const [name, value] of headers) {
+    const bound = bindings.filter((binding) => headerOf(binding) === name.toLowerCase())
+    if (bound.length === 0) {
+      if (callerCredentials.has(name.toLowerCase())) continue
+      result.headers.push([name, value])
+      result.judged.push([name, value])
+      continue
+    }
+    const match = bound.find((binding) => slot(binding, value.trim()))
+    if (!match) throw foreign(bound, value)
+    result.headers.push([name, slot(match, value.trim())?.(realValue(match, enforcement)) ?? ''])
+    result.used.push(match.name)
+  }
+  return result
+}
+
+/** The header that a binding speaks of, lower case. */
+function headerOf(binding: CredentialBinding): string | undefined {
+  if (binding.inject.kind === 'header') return binding.inject.header.toLowerCase()
+  // Signed requests are not made here, so what carries a signature is refused.
+  return binding.inject.kind === 'json' ? undefined : 'authorization'
+}
+
+/** When the value is the binding's template around its placeholder: how to write it with another value. */
+function slot(
+  {inject, placeholder}: CredentialBinding,
+  value: string,
+): ((real: string) => string) | undefined {
+  if (inject.kind === 'header') {
+    const filled = (text: string) => inject.template.replace('{}', () => text)
+    return value === filled(placeholder) ? filled : undefined
+  }
+  if (inject.kind !== 'basic') return undefined
+  const encoded = /^basic +([A-Za-z0-9+/]+=*)$/i.exec(value)?.[1]
+  if (encoded === undefined) return undefined
+  const pair = Buffer.from(encoded, 'base64').toString('latin1')
+  const colon = pair.indexOf(':')
+  const user = pair.slice(0, colon)
+  if (colon < 0 || pair.slice(colon + 1) !== placeholder) return undefined
+  if (inject.user !== '' && user !== '' && user !== inject.user) return undefined
+  return (real) => `Basic ${Buffer.from(`${inject.user || user}:${real}`, 'latin1').toString('base64')}`
+}
+
+function realValue(binding: CredentialBinding, enforcement: Enforcement): string {
+  const value = enforcement.valueOf(binding.name)
+  if (value === undefined) throw new Denial('credential_missing', {rule: binding.name})
+  return value
+}
+
+function foreign(bound: readonly CredentialBinding[], value: string): Denial {
+  const signed = bound.find(({inject}) => inject.kind === 'sigv4')
+  if (signed) return new Denial('credential_unsupported', {rule: signed.name})
+  const holdsPlaceholder = bound.some(({placeholder}) => value.includes(placeholder))
+  return new Denial(holdsPlaceholder ? 'placeholder_unbound' : 'credential_foreign', {
+    rule: bound[0]?.name ?? null,
+  })
+}
+
+/** Whether the body has to be known as a whole because a value may stand at a JSON pointer in it. */
+export function bindsBody(endpoint: Endpoint, enforcement: Enforcement): boolean {
+  return enforcement.bindingsOf(endpoint.host, endpoint.port).some(({inject}) => inject.kind === 'json')
+}
+
+/**
+ * Puts real values at the bound JSON pointers, where the whole text there is the placeholder. Every other byte stays
+ * as it is: the same text elsewhere in the body is inert. Throws Denial.
+ */
+export function substituteBody(
+  body: Buffer,
+  endpoint: Endpoint,
+  enforcement: Enforcement,
+): {body: Buffer; used: string[]} {
+  const used: string[] = []
+  let text = body.toString('utf8')
+  for (const binding of enforcement.bindingsOf(endpoint.host, endpoint.port)) {
+    const {inject, placeholder} = binding
+    if (inject.kind !== 'json' || valueAt(text, inject.pointer) !== placeholder) continue
+    const real = realValue(binding, enforcement)
+    const quoted = JSON.stringify(placeholder)
+    const replaced = occurrences(text, quoted)
+      .map((at) => text.slice(0, at) + JSON.stringify(real) + text.slice(at + quoted.length))
+      .find((candidate) => valueAt(candidate, inject.pointer) === real)
+    if (replaced === undefined) throw new Denial('placeholder_unbound', {rule: binding.name})
+    text = replaced
+    used.push(binding.name)
+  }
+  return used.length === 0 ? {body, used} : {body: Buffer.from(text), used}
+}
+
+const MAX_OCCURRENCES = 64
+
+function occurrences(text: string, wanted: string): number[] {
+  const found: number[] = []
+  for (
+    let at = text.indexOf(wanted);
+    at >= 0 && found.length < MAX_OCCURRENCES;
+    at = text.indexOf(wanted, at + 1)
+  )
+    found.push(at)
+  return found
+}
+
+/** The value at a JSON pointer (RFC 6901); undefined when the text is no JSON or there is none. */
+function valueAt(text: string, pointer: string): unknown {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  for (const part of pointer.split('/').slice(1)) {
+    if (typeof value !== 'object' || value === null) return undefined
+    const key = part.replaceAll('~1', '/').replaceAll('~0', '~')
+    value = Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined
+  }
+  return value
+}

@@ -1,0 +1,196 @@
+import {connect as connectTcp, isIP, type Socket} from 'node:net'
+import {connect as connectTls, createSecureContext, type SecureContext, type TLSSocket} from 'node:tls'
+import {messageOf} from '../core/errors.js'
+import {gitHost} from '../core/layout.js'
+import {Denial} from './denial.js'
+import type {Enforcement} from './enforcement.js'
+import type {Endpoint} from './target.js'
+
+const CONNECT_MS = 10_000
+const MAX_ADDRESSES = 3
+const MAX_PROXY_ANSWER = 16 * 1024
+
+/** Where a connection really goes. */
+interface Route {
+  /** vetted; dialled as they are, in this order */
+  addresses: string[]
+  port: number
+  /** absent = plain text */
+  tls?: {name: string; context: SecureContext}
+  /** asked to CONNECT to this after dialling */
+  through?: string
+}
+
+export interface Dialled {
+  socket: Socket
+  address: string
+}
+
+/** Opens connections for what policy allowed: resolved once, judged, and dialled at exactly the judged address. */
+export class Dialer {
+  readonly #publicRoots: SecureContext
+  readonly #contexts = new Map<string, SecureContext>()
+
+  /** @param systemRoots PEM */
+  constructor(systemRoots: string) {
+    this.#publicRoots = createSecureContext({ca: systemRoots, minVersion: 'TLSv1.2'})
+  }
+
+  /** Throws Denial. */
+  async dial(endpoint: Endpoint, enforcement: Enforcement): Promise<Dialled> {
+    return open(await this.#route(endpoint, enforcement))
+  }
+
+  /** The dispatcher, verified against the project's CA and nothing else. Throws Denial `dispatcher_unavailable`. */
+  async dialDispatcher(enforcement: Enforcement): Promise<Dialled> {
+    const {address, port, ca} = enforcement.grant.dispatcher
+    try {
+      return await open({addresses: [address], port, tls: {name: gitHost, context: this.#contextFor(ca)}})
+    } catch (error) {
+      const detail = error instanceof Denial ? error.detail : messageOf(error)
+      throw new Denial('dispatcher_unavailable', {status: 502, ...(detail === undefined ? {} : {detail})})
+    }
+  }
+
+  async #route(endpoint: Endpoint, enforcement: Enforcement): Promise<Route> {
+    const {host, port, scheme} = endpoint
+    const tls = (name: string, ca?: string) => ({tls: {name, context: this.#contextFor(ca)}})
+    const route = enforcement.route(host)
+    if (route) {
+      const url = new URL(route.url)
+      const isTls = url.protocol === 'https:'
+      const name = url.hostname.replace(/^\[|\]$/g, '')
+      return {
+        addresses: [route.address],
+        port: Number(url.port) || (isTls ? 443 : 80),
+        ...(isTls ? tls(name, route.ca) : {}),
+      }
+    }
+    const fixed = enforcement.hostRoute(host)
+    const secure = scheme === 'https' ? tls(host, fixed?.ca) : {}
+    if (fixed) return {addresses: [fixed.address], port: fixed.port, ...secure}
+    const {upstreamProxy} = enforcement.grant
+    if (upstreamProxy !== undefined) {
+      const proxy = new URL(upstreamProxy)
+      const addresses = isIP(proxy.hostname) ? [proxy.hostname] : await resolve(proxy.hostname, enforcement)
+      return {addresses, port: Number(proxy.port) || 80, through: `${host}:${port}`, ...secure}
+    }
+    return {addresses: await vettedAddresses(host, enforcement), port, ...secure}
+  }
+
+  #contextFor(ca: string | undefined): SecureContext {
+    if (ca === undefined) return this.#publicRoots
+    const context = this.#contexts.get(ca) ?? createSecureContext({ca, minVersion: 'TLSv1.2'})
+    this.#contexts.set(ca, context)
+    return context
+  }
+}
+
+async function resolve(host: string, enforcement: Enforcement): Promise<string[]> {
+  try {
+    return await enforcement.resolver.resolve(host)
+  } catch (error) {
+    throw new Denial('upstream_unreachable', {
+      status: 502,
+      hint: 'The name does not resolve.',
+      detail: messageOf(error),
+    })
+  }
+}
+
+/** The public addresses of a name; a name that has none but others is an attempt to reach inside. */
+async function vettedAddresses(host: string, enforcement: Enforcement): Promise<string[]> {
+  const all = await resolve(host, enforcement)
+  const vetted = all.filter((address) => enforcement.judgeAddress(address).allowed)
+  if (vetted.length > 0) return vetted.slice(0, MAX_ADDRESSES)
+  const detail = all.map((address) => `${address} ${enforcement.judgeAddress(address).kind}`).join(', ')
+  throw new Denial('address_not_public', {detail})
+}
+
+async function open(route: Route): Promise<Dialled> {
+  let problem: unknown
+  for (const address of route.addresses) {
+    try {
+      const plain = await connected(connectTcp({host: address, port: route.port, noDelay: true}), 'connect')
+      if (route.through !== undefined) await askProxy(plain, route.through)
+      return {socket: route.tls ? await secured(plain, route.tls) : plain, address}
+    } catch (error) {
+      problem = error
+    }
+  }
+  throw unreachable(problem)
+}
+
+function connected<T extends Socket>(socket: T, event: 'connect' | 'secureConnect'): Promise<T> {
+  return new Promise((fulfil, reject) => {
+    const fail = (error: Error) => {
+      clearTimeout(timer)
+      socket.destroy()
+      reject(error)
+    }
+    const closed = () => fail(new Error('the connection was closed'))
+    const timer = setTimeout(() => fail(new Error(`no answer in ${CONNECT_MS / 1000} s`)), CONNECT_MS)
+    socket.once('error', fail)
+    socket.once('close', closed)
+    socket.once(event, () => {
+      clearTimeout(timer)
+      socket.off('error', fail)
+      socket.off('close', closed)
+      fulfil(socket)
+    })
+  })
+}
+
+async function secured(socket: Socket, tls: {name: string; context: SecureContext}): Promise<TLSSocket> {
+  const secure = connectTls({
+    socket,
+    secureContext: tls.context,
+    // An address is no server name, but it is what the certificate must hold.
+    ...(isIP(tls.name) ? {host: tls.name} : {servername: tls.name}),
+    ALPNProtocols: ['http/1.1'],
+  })
+  return connected(secure, 'secureConnect')
+}
+
+/** CONNECT through the operator's proxy; what it sends after its header block would be no TLS of the host's. */
+function askProxy(socket: Socket, authority: string): Promise<void> {
+  return new Promise((fulfil, reject) => {
+    let answer = ''
+    const finish = (error?: Error) => {
+      clearTimeout(timer)
+      socket.off('data', onData).off('error', finish).off('close', onClose)
+      socket.pause()
+      if (!error) {
+        fulfil()
+        return
+      }
+      socket.destroy()
+      reject(error)
+    }
+    const onClose = () => finish(new Error('the upstream proxy closed the connection'))
+    const onData = (chunk: Buffer) => {
+      answer += chunk.toString('latin1')
+      const complete = answer.includes('\r\n\r\n')
+      if (!complete && answer.length <= MAX_PROXY_ANSWER) return
+      const isOpen = /^HTTP\/1\.[01] 2\d\d/.test(answer) && answer.endsWith('\r\n\r\n')
+      finish(isOpen ? undefined : new Error(`the upstream proxy said ${answer.split('\r\n', 1)[0] ?? ''}`))
+    }
+    const timer = setTimeout(() => finish(new Error('the upstream proxy does not answer')), CONNECT_MS)
+    socket.on('data', onData).on('error', finish).on('close', onClose)
+    socket.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`)
+  })
+}
+
+function unreachable(problem: unknown): Denial {
+  if (problem instanceof Denial) return problem
+  const {code} = problem as NodeJS.ErrnoException
+  const detail = `${code ?? ''} ${messageOf(problem)}`.trim()
+  const isCertificate = code !== undefined && /CERT|SIGNATURE|ISSUER|SELF_SIGNED|ALTNAME/.test(code)
+  if (isCertificate)
+    return new Denial('upstream_certificate', {
+      status: 502,
+      hint: 'The certificate of the host does not hold.',
+      detail,
+    })
+  return new Denial('upstream_unreachable', {status: 502, detail})
+}
