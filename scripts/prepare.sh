@@ -6,11 +6,11 @@ export DEBIAN_FRONTEND=noninteractive
 
 # What a command or file needs : the Debian package that brings it.
 # shellcheck disable=SC2034 # the scripts that source this use them
-packages_to_run=(git:git mmdebstrap:mmdebstrap nft:nftables slirp4netns:slirp4netns ip:iproute2 unshare:util-linux
-	mkfs.ext4:e2fsprogs openssl:openssl gcc:gcc pkg-config:pkg-config /usr/include/stdlib.h:libc6-dev
-	/usr/include/seccomp.h:libseccomp-dev)
+packages_to_run=(git:git mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 unshare:util-linux losetup:mount
+	mkfs.ext4:e2fsprogs pgrep:procps)
 # shellcheck disable=SC2034
-packages_to_test=(tmux:tmux shellcheck:shellcheck shfmt:shfmt ruby:ruby python3:python3)
+packages_to_test=(nft:nftables tmux:tmux shellcheck:shellcheck shfmt:shfmt ruby:ruby python3:python3 openssl:openssl
+	gcc:gcc /usr/include/stdlib.h:libc6-dev)
 
 # install_packages PAIR...: installs only what is missing; says nothing when all is there
 install_packages() {
