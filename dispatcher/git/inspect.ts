@@ -1,0 +1,205 @@
+import type {PathChange, PathDecision} from '../../policy/decide-git.js'
+import type {RunningCommand} from '../../core/runner.js'
+import type {ScanPool} from '../scan/pool.js'
+import {quoted} from '../wire/text.js'
+import type {GitPlace, GitPrograms} from './children.js'
+import {ContentScan, type Found} from './content.js'
+import {recordsOf, write} from './lines.js'
+import {PathJudge} from './paths.js'
+import {PushRefused, tookTooLong, type Problem} from './problem.js'
+import type {Refs, Repository} from './repositories.js'
+
+export interface InspectionRules {
+  objects: number
+  commits: number
+  blobBytes: number
+  /** absent = paths are not judged */
+  decidePath?: (change: PathChange) => PathDecision
+  /** `all` = every new object, however large; otherwise as many as fit into the milliseconds, smaller ones only */
+  scan: 'all' | {milliseconds: number; blobBytes: number}
+}
+
+/** One new tip and the name it is for. */
+export interface Tip {
+  ref: string
+  object: string
+}
+
+export interface Inspection {
+  problems: Problem[]
+  found: Found[]
+  flagged: string[]
+  commits: string[]
+  objects: number
+  blobBytes: number
+  /** new objects that the scanner did not see; 0 with `scan: 'all'` */
+  unscanned: number
+}
+
+export interface InspectionWork {
+  git: GitPrograms
+  scan: ScanPool
+  repository: Repository
+  quarantine: string
+  tips: readonly Tip[]
+  /** what is in the repository already */
+  known: Refs
+  rules: InspectionRules
+  signal: AbortSignal
+  onProgress: (objects: number) => void
+}
+
+const FORMAT = '%(objectname) %(objecttype) %(objectsize) %(rest)'
+const MAX_SIZE_PROBLEMS = 20
+
+/**
+ * Looks at exactly the objects that the new tips reach and the repository's refs do not: whether all are there, how
+ * many and how large they are, what they change and what they contain. Three git programs in a chain, nothing is
+ * held as a whole.
+ * @throws PushRefused on missing objects, exceeded limits, or content that could not be judged
+ */
+export async function inspect(work: InspectionWork): Promise<Inspection> {
+  const stop = new AbortController()
+  const signal = AbortSignal.any([work.signal, stop.signal])
+  try {
+    return await new Inspector(work, signal).run()
+  } catch (error) {
+    if (work.signal.aborted) {
+      throw new PushRefused([tookTooLong], error)
+    }
+    throw error
+  } finally {
+    stop.abort()
+  }
+}
+
+class Inspector {
+  readonly #work: InspectionWork
+  readonly #walk: RunningCommand
+  readonly #types: RunningCommand
+  readonly #contents: RunningCommand
+  readonly #content: ContentScan
+  readonly #paths: PathJudge | undefined
+  readonly #problems: Problem[] = []
+  readonly #commits: string[] = []
+  readonly #scanUntil: number
+  #objects = 0
+  #blobBytes = 0
+  #unscanned = 0
+
+  constructor(work: InspectionWork, signal: AbortSignal) {
+    const {git, repository, quarantine, rules} = work
+    const place: GitPlace = {directory: repository.directory, quarantine}
+    this.#work = work
+    this.#walk = git.start(['rev-list', '--objects', '--stdin'], place, signal)
+    this.#types = git.start(['cat-file', `--batch-check=${FORMAT}`, '--buffer'], place, signal)
+    this.#contents = git.start(['cat-file', `--batch=${FORMAT}`, '--buffer'], place, signal)
+    this.#content = new ContentScan(work.scan, repository.format)
+    this.#paths = rules.decidePath ? new PathJudge(git, place, rules.decidePath, signal) : undefined
+    this.#scanUntil = rules.scan === 'all' ? Infinity : Date.now() + rules.scan.milliseconds
+    for (const child of [this.#walk, this.#types, this.#contents]) child.stderr.resume()
+  }
+
+  async run(): Promise<Inspection> {
+    await Promise.all([this.#listObjects(), this.#sortObjects(), this.#content.read(this.#contents.stdout)])
+    if ((await this.#types.exit) !== 0 || (await this.#contents.exit) !== 0)
+      throw new Error('git cat-file failed')
+    const paths = (await this.#paths?.verdict()) ?? {problems: [], flagged: []}
+    return {
+      problems: [...this.#problems, ...paths.problems],
+      found: this.#content.found,
+      flagged: paths.flagged,
+      commits: this.#commits,
+      objects: this.#objects,
+      blobBytes: this.#blobBytes,
+      unscanned: this.#unscanned,
+    }
+  }
+
+  async #listObjects(): Promise<void> {
+    const {tips, known, rules} = this.#work
+    for (const {object} of tips) await write(this.#types.stdin, `${object}\n`)
+    for (const {object} of tips) await write(this.#walk.stdin, `${object}\n`)
+    for (const object of new Set(known.values())) await write(this.#walk.stdin, `^${object}\n`)
+    this.#walk.stdin.end()
+    for await (const line of recordsOf(this.#walk.stdout)) {
+      if (++this.#objects > rules.objects) throw tooMany('objects', rules.objects, 'limits.objects')
+      await write(this.#types.stdin, Buffer.concat([line, Buffer.from('\n')]))
+      if (this.#objects % 1000 === 0) this.#work.onProgress(this.#objects)
+    }
+    if ((await this.#walk.exit) !== 0) throw incomplete()
+    this.#types.stdin.end()
+  }
+
+  async #sortObjects(): Promise<void> {
+    const tips = [...this.#work.tips]
+    for await (const line of recordsOf(this.#types.stdout)) {
+      const [id = '', type = '', size = ''] = line.toString('latin1', 0, 100).split(' ', 3)
+      const tip = tips.shift()
+      if (type === 'missing' || size === '') throw incomplete()
+      if (tip) this.#judgeTip(tip, type)
+      else await this.#sortOne(id, type, Number(size), line)
+    }
+    this.#contents.stdin.end()
+  }
+
+  #judgeTip({ref}: Tip, type: string): void {
+    if (type === 'commit' || (ref.startsWith('refs/tags/') && type === 'tag')) return
+    this.#problems.push({
+      class: 'ref',
+      message: `a branch must point to a commit, not to a ${type}`,
+      short: 'does not point to a commit',
+      ruleId: 'git.type',
+      ref,
+    })
+  }
+
+  async #sortOne(id: string, type: string, size: number, line: Buffer): Promise<void> {
+    const {rules} = this.#work
+    if (type === 'commit') {
+      this.#commits.push(id)
+      if (this.#commits.length > rules.commits) throw tooMany('commits', rules.commits, 'limits.commits')
+      await this.#paths?.commit(id)
+    }
+    if (type === 'blob') this.#blobBytes += size
+    const rest = line.subarray(line.indexOf(' ', line.indexOf(' ', line.indexOf(' ') + 1) + 1) + 1)
+    if (type === 'blob' && size > rules.blobBytes) {
+      this.#unscanned++
+      if (this.#problems.length < MAX_SIZE_PROBLEMS)
+        this.#problems.push(tooLarge(rest.toString(), size, rules.blobBytes))
+    } else if (this.#skipsScan(type, size)) this.#unscanned++
+    else await write(this.#contents.stdin, Buffer.concat([Buffer.from(`${id} `), rest, Buffer.from('\n')]))
+  }
+
+  #skipsScan(type: string, size: number): boolean {
+    const {scan} = this.#work.rules
+    if (scan === 'all') return false
+    return type === 'tree' || size > scan.blobBytes || Date.now() > this.#scanUntil
+  }
+}
+
+function incomplete(): PushRefused {
+  return new PushRefused([
+    {
+      class: 'connectivity',
+      message: 'objects are missing: the pack does not contain everything that the new commits need',
+      short: 'missing necessary objects',
+      ruleId: 'git.connectivity',
+    },
+  ])
+}
+
+function tooMany(what: string, limit: number, ruleId: string): PushRefused {
+  return new PushRefused([
+    {class: 'size', message: `more than ${limit} new ${what} in one push`, short: `too many ${what}`, ruleId},
+  ])
+}
+
+function tooLarge(path: string, size: number, limit: number): Problem {
+  return {
+    class: 'size',
+    message: `${quoted(path)} has ${size} bytes; the limit is ${limit}`,
+    short: 'file exceeds the size limit',
+    ruleId: 'limits.blobBytes',
+  }
+}

@@ -1,0 +1,341 @@
+import type {Writable} from 'node:stream'
+import type {Clock} from '../../core/clock.js'
+import {CageError} from '../../core/errors.js'
+import {compilePathRules} from '../../policy/decide-git.js'
+import type {GitGrant} from '../../policy/grant.js'
+import type {Journal} from '../journal/journal.js'
+import type {ScanPool} from '../scan/pool.js'
+import type {RefOutcome, Upstream} from '../upstream/upstream.js'
+import type {PacketReader} from '../wire/pkt-line.js'
+import {readReceiveRequest, zeroId, type ReceiveRequest, type RefCommand} from '../wire/receive-request.js'
+import {PushAnswer} from '../wire/report.js'
+import type {GitPrograms} from './children.js'
+import {isNearlyFull} from '../files.js'
+import {inspect, type Inspection, type InspectionRules} from './inspect.js'
+import type {NamedLocks, Places} from './locks.js'
+import {fullVolume, problemsOf, PushRefused, withoutSecrets, type Problem} from './problem.js'
+import {pushRecord, refusalRecord, type PushProgress} from './push-record.js'
+import {Quarantine} from './quarantine.js'
+import type {Refs, Repository, RepositoryStore} from './repositories.js'
+import {
+  describeFinding,
+  explain,
+  judgeAge,
+  judgeCommands,
+  judgeFastForward,
+  Names,
+  reasonFor,
+  secretProblem,
+} from './verdict.js'
+
+const OPERATOR_SCAN = {milliseconds: 8000, blobBytes: 4 * 1024 * 1024}
+const SMALLEST_ALLOCATION = 128 * 1024 * 1024
+
+/** One push by one principal, from the first byte after the advertisement. */
+export interface PushSession {
+  request: string
+  grant: GitGrant
+  repository: Repository
+  input: PacketReader
+  output: Writable
+  /** one connection for the whole push: the answer may come before the request ends */
+  stateful: boolean
+  /** fires when the client is gone */
+  signal: AbortSignal
+  /** refs that belong to a task, for the operator's information */
+  taskRefs: ReadonlyMap<string, string>
+}
+
+export interface PushEngineParts {
+  git: GitPrograms
+  repositories: RepositoryStore
+  upstream: Upstream
+  journal: Journal
+  scan: ScanPool
+  clock: Clock
+  refLocks: NamedLocks
+  /** for the work after the pack has arrived */
+  places: Places
+  quarantineRoot: string
+  volume: string
+  /** something that a person should find in the log */
+  log: (text: string) => void
+  onStored: (repository: Repository) => void
+}
+
+/**
+ * Parse, decide, regenerate: the commands are judged before the pack is read, the pack is read into a quarantine, the
+ * objects are judged there, and what reaches the repository is a pack and a ref update of its own.
+ */
+export class PushEngine {
+  readonly #parts: PushEngineParts
+
+  constructor(parts: PushEngineParts) {
+    this.#parts = parts
+  }
+
+  /** @throws FramingError before anything was answered */
+  async receive(session: PushSession): Promise<void> {
+    const request = await readReceiveRequest(session.input, session.repository.format)
+    if (request.commands.length === 0 && request.refusal === undefined) {
+      // A client asks with an empty request whether it may send a large one.
+      session.output.end()
+      return
+    }
+    await new Push(this.#parts, session, request).run()
+  }
+}
+
+class Push {
+  readonly #parts: PushEngineParts
+  readonly #session: PushSession
+  readonly #request: ReceiveRequest
+  readonly #answer: PushAnswer
+  readonly #progress: PushProgress = {milliseconds: {}}
+  readonly #signal: AbortSignal
+  #intended = false
+
+  constructor(parts: PushEngineParts, session: PushSession, request: ReceiveRequest) {
+    this.#parts = parts
+    this.#session = session
+    this.#request = request
+    this.#answer = new PushAnswer(session.output, request.capabilities)
+    this.#signal = AbortSignal.any([
+      session.signal,
+      AbortSignal.timeout(session.grant.push.limits.seconds * 1000),
+    ])
+  }
+
+  async run(): Promise<void> {
+    try {
+      const outcomes = await this.#work()
+      this.#answer.end(
+        'ok',
+        outcomes.map(({ref, state, reason}) =>
+          state === 'done' ? {ref} : {ref, reason: reason ?? 'outcome unknown: fetch first'},
+        ),
+      )
+    } catch (error) {
+      await this.#refuse(this.#problemsOf(error))
+    }
+  }
+
+  async #work(): Promise<RefOutcome[]> {
+    const {grant, repository} = this.#session
+    const {commands} = this.#request
+    this.#progress.names = await Names.check(
+      this.#parts.scan,
+      commands.map(({ref}) => ref),
+    )
+    const early = judgeCommands(grant, this.#request, this.#progress.names)
+    if (early.length > 0) throw new PushRefused(early)
+    const zero = zeroId(repository.format)
+    if (commands.every((command) => command.new === zero)) return this.#judgeAndStore(undefined)
+    if (await isNearlyFull(this.#parts.volume)) throw new PushRefused([fullVolume])
+    const quarantine = await Quarantine.create(this.#parts.quarantineRoot)
+    try {
+      await this.#timed('index', async () => {
+        this.#progress.pack = await quarantine.index(
+          this.#parts.git,
+          repository,
+          this.#session.input.rest(),
+          {
+            packBytes: grant.push.limits.packBytes,
+            allocation: Math.max(SMALLEST_ALLOCATION, 4 * grant.push.limits.blobBytes),
+          },
+          this.#signal,
+        )
+      })
+      this.#answer.startKeepAlive()
+      return await this.#judgeAndStore(quarantine)
+    } finally {
+      await quarantine.remove()
+    }
+  }
+
+  #judgeAndStore(quarantine: Quarantine | undefined): Promise<RefOutcome[]> {
+    const {repository} = this.#session
+    return this.#parts.places.use(() =>
+      repository.lock.share(async () => {
+        const known = await this.#parts.repositories.refs(repository)
+        await this.#judge(known, quarantine)
+        return this.#store(known, quarantine?.path ?? '')
+      }),
+    )
+  }
+
+  async #judge(known: Refs, quarantine: Quarantine | undefined): Promise<void> {
+    const {grant, repository} = this.#session
+    const names = this.#names
+    const zero = zeroId(repository.format)
+    const stale = judgeAge(this.#request.commands, known, repository.format, names)
+    if (stale.length > 0) throw new PushRefused(stale)
+    if (!quarantine) return
+    const tips = this.#request.commands.filter((command) => command.new !== zero)
+    const inspection = await this.#timed('inspect', () =>
+      inspect({
+        git: this.#parts.git,
+        scan: this.#parts.scan,
+        repository,
+        quarantine: quarantine.path,
+        tips: tips.map(({ref, new: object}) => ({ref, object})),
+        known,
+        rules: inspectionRules(grant),
+        signal: this.#signal,
+        onProgress: (objects) => this.#answer.progress(`checking ${objects} objects`),
+      }),
+    )
+    this.#progress.inspection = inspection
+    const problems = [...inspection.problems]
+    for (const command of tips.filter(({old}) => old !== zero)) {
+      problems.push(
+        ...judgeFastForward(grant, command, await this.#isFastForward(command, quarantine), names),
+      )
+    }
+    problems.push(...(await this.#judgeFindings(inspection)))
+    if (problems.length > 0) throw new PushRefused(problems)
+  }
+
+  async #judgeFindings({found, unscanned}: Inspection): Promise<Problem[]> {
+    const names = await Names.check(
+      this.#parts.scan,
+      found.map(({path}) => path),
+    )
+    if (this.#session.grant.secrets.onFinding !== 'warn')
+      return found.map((finding) => secretProblem(finding, names))
+    for (const finding of found.slice(0, 10))
+      this.#answer.say(`[secret] warning: ${describeFinding(finding, names)}`)
+    if (found.length > 10) this.#answer.say(`[secret] warning: ... and ${found.length - 10} more`)
+    if (unscanned > 0)
+      this.#answer.say(`note: ${unscanned} objects of the history were not scanned for secrets`)
+    return []
+  }
+
+  async #isFastForward({old, new: next}: RefCommand, quarantine: Quarantine): Promise<boolean> {
+    const args = ['merge-base', '--is-ancestor', '--end-of-options', old, next]
+    const {code, stderr} = await this.#parts.git.run(args, {
+      directory: this.#session.repository.directory,
+      quarantine: quarantine.path,
+      signal: this.#signal,
+    })
+    if (code > 1) throw new CageError(`git merge-base ended with ${code}: ${stderr}`, {code: 'GIT_FAILED'})
+    return code === 0
+  }
+
+  async #store(known: Refs, quarantine: string): Promise<RefOutcome[]> {
+    const {repository, grant} = this.#session
+    const {commands, capabilities} = this.#request
+    const {journal, refLocks, upstream} = this.#parts
+    await journal.append({phase: 'intent', op: 'push', ...this.#record()})
+    this.#intended = true
+    const outcomes = await refLocks.hold(
+      commands.map(({ref}) => `${repository.name} ${ref}`),
+      () =>
+        this.#timed('publish', async () => {
+          try {
+            return await upstream.publish({
+              repository,
+              commands,
+              quarantine,
+              known,
+              atomic: capabilities.has('atomic'),
+              signal: this.#signal,
+            })
+          } catch (error) {
+            this.#parts.log(`push ${this.#session.request}: ${String(error)}`)
+            const settled = await upstream.settle(repository, commands)
+            if (settled.every(({state}) => state === 'refused')) throw error
+            return settled
+          }
+        }),
+    )
+    await this.#recordOutcome(outcomes)
+    for (const {ref} of commands) {
+      const task = this.#session.taskRefs.get(ref)
+      if (grant.principal === 'operator' && task !== undefined) {
+        this.#answer.say(
+          `note: ${this.#names.show(ref)} is the branch of task ${task}, which has to fetch before it can push again`,
+        )
+      }
+    }
+    this.#parts.onStored(repository)
+    return outcomes
+  }
+
+  /** What was done is done: a record that cannot be written now is made from the intent at the next start. */
+  async #recordOutcome(outcomes: readonly RefOutcome[]): Promise<void> {
+    const names = this.#names
+    const done = outcomes.every(({state}) => state === 'done')
+    try {
+      await this.#parts.journal.append({
+        phase: 'outcome',
+        op: 'push',
+        request: this.#session.request,
+        task: this.#session.grant.task,
+        decision: done ? 'allow' : 'upstream-reject',
+        refs: outcomes.map((outcome) => ({...outcome, ref: names.record(outcome.ref)})),
+        ms: this.#progress.milliseconds,
+      })
+    } catch (error) {
+      this.#parts.log(`push ${this.#session.request}: ${String(error)}`)
+    }
+  }
+
+  async #refuse(found: readonly Problem[]): Promise<void> {
+    const problems = await withoutSecrets(this.#parts.scan, found)
+    const {grant, request, input, stateful} = this.#session
+    try {
+      await this.#parts.journal.append({
+        phase: this.#intended ? 'outcome' : 'decision',
+        op: 'push',
+        ...this.#record(),
+        ...refusalRecord(problems),
+        ms: this.#progress.milliseconds,
+      })
+    } catch (error) {
+      this.#parts.log(`push ${request}: ${String(error)}`)
+    }
+    // The client reads the answer only after it has sent everything.
+    if (!stateful && !(await input.drain(2 * grant.push.limits.packBytes).catch(() => false))) {
+      this.#answer.abandon()
+      return
+    }
+    for (const line of explain(problems, grant.branch, request)) this.#answer.say(line)
+    const unpack = problems.find((problem) => problem.class === 'pack' || problem.class === 'protocol')
+    this.#answer.end(
+      unpack?.message ?? 'ok',
+      this.#request.commands.map(({ref}) => ({ref, reason: reasonFor(ref, problems)})),
+    )
+  }
+
+  #problemsOf(error: unknown): readonly Problem[] {
+    const problems = problemsOf(error, this.#session.signal)
+    if (problems.some((problem) => problem.class === 'internal'))
+      this.#parts.log(`push ${this.#session.request}: ${String(error)}`)
+    return problems
+  }
+
+  get #names(): Names {
+    if (!this.#progress.names) throw new Error('names were not checked')
+    return this.#progress.names
+  }
+
+  #record(): Record<string, unknown> {
+    return pushRecord(this.#session, this.#request, this.#progress)
+  }
+
+  async #timed<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const start = this.#parts.clock.now()
+    try {
+      return await work()
+    } finally {
+      this.#progress.milliseconds[name] = this.#parts.clock.now() - start
+    }
+  }
+}
+
+function inspectionRules(grant: GitGrant): InspectionRules {
+  const {objects, commits, blobBytes} = grant.push.limits
+  if (grant.principal === 'operator') return {objects, commits, blobBytes, scan: OPERATOR_SCAN}
+  return {objects, commits, blobBytes, scan: 'all', decidePath: compilePathRules(grant)}
+}

@@ -1,0 +1,29 @@
+/** What the main thread and a scan worker say to each other. */
+
+export interface ScanWorkerData {
+  role: 'scan'
+  /** keys the fingerprints of found values, so that the journal shows repeats and no value */
+  fingerprintKey: Uint8Array
+}
+
+/** Texts lie one after the other in `bytes`; `ends[i]` is where text i ends. */
+export interface ScanJob {
+  id: number
+  bytes: Uint8Array
+  ends: number[]
+}
+
+export interface Finding {
+  rule: string
+  /** from 1 */
+  line: number
+  length: number
+  /** 16 hex digits of HMAC-SHA256 of the value */
+  fingerprint: string
+}
+
+export interface ScanReply {
+  id: number
+  /** one list per text; undefined = the scanner could not finish within its budget */
+  findings: (Finding[] | undefined)[]
+}

@@ -1,0 +1,125 @@
+import {Worker} from 'node:worker_threads'
+import type {Finding, ScanJob, ScanReply, ScanWorkerData} from './messages.js'
+
+/** Scans texts beside the main thread. */
+export interface ScanPool {
+  /**
+   * @returns the findings of each text, in order
+   * @throws ScanFailed when a text could not be judged: the caller must deny
+   */
+  scan(texts: readonly Uint8Array[]): Promise<Finding[][]>
+  close(): Promise<void>
+}
+
+export class ScanFailed extends Error {
+  override name = 'ScanFailed'
+}
+
+export interface ScanPoolOptions {
+  /** module that runs `runScanWorker` in a thread */
+  module: URL
+  threads: number
+  fingerprintKey: Buffer
+  /** milliseconds that one job may take */
+  deadline: (bytes: number) => number
+}
+
+interface Pending {
+  job: ScanJob
+  resolve: (findings: Finding[][]) => void
+  reject: (error: Error) => void
+}
+
+/** The pool over worker threads: a job that overruns its deadline or breaks its thread is denied, the thread replaced. */
+export class ThreadScanPool implements ScanPool {
+  readonly #options: ScanPoolOptions
+  readonly #queue: Pending[] = []
+  readonly #idle: Worker[] = []
+  readonly #all = new Set<Worker>()
+  #jobs = 0
+  #closed = false
+
+  constructor(options: ScanPoolOptions) {
+    this.#options = options
+  }
+
+  scan(texts: readonly Uint8Array[]): Promise<Finding[][]> {
+    const size = texts.reduce((sum, text) => sum + text.length, 0)
+    const bytes = new Uint8Array(size)
+    const ends: number[] = []
+    let end = 0
+    for (const text of texts) {
+      bytes.set(text, end)
+      end += text.length
+      ends.push(end)
+    }
+    return new Promise((resolve, reject) => {
+      this.#queue.push({job: {id: ++this.#jobs, bytes, ends}, resolve, reject})
+      this.#next()
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const {reject} of this.#queue.splice(0)) reject(new ScanFailed('the scanner is closed'))
+    await Promise.all([...this.#all].map((worker) => worker.terminate()))
+  }
+
+  #next(): void {
+    if (this.#closed) return
+    const worker = this.#idle.pop() ?? (this.#all.size < this.#options.threads ? this.#spawn() : undefined)
+    if (!worker) return
+    const pending = this.#queue.shift()
+    if (pending) this.#run(worker, pending)
+    else this.#idle.push(worker)
+  }
+
+  #spawn(): Worker {
+    const workerData: ScanWorkerData = {role: 'scan', fingerprintKey: this.#options.fingerprintKey}
+    const worker = new Worker(this.#options.module, {
+      workerData,
+      env: {},
+      resourceLimits: {maxOldGenerationSizeMb: 256},
+    })
+    this.#all.add(worker)
+    // Idle threads do not keep the process; a broken one only leaves the pool.
+    worker.unref()
+    worker.on('error', () => undefined)
+    worker.on('exit', () => {
+      this.#all.delete(worker)
+      const at = this.#idle.indexOf(worker)
+      if (at >= 0) this.#idle.splice(at, 1)
+    })
+    return worker
+  }
+
+  #run(worker: Worker, {job, resolve, reject}: Pending): void {
+    const size = job.bytes.length
+    const settle = () => {
+      clearTimeout(timer)
+      worker.off('message', onMessage).off('error', onError).off('exit', onExit)
+      worker.unref()
+    }
+    const fail = (reason: string) => {
+      settle()
+      this.#all.delete(worker)
+      void worker.terminate()
+      reject(new ScanFailed(reason))
+      this.#next()
+    }
+    const onError = () => fail('the scanner broke')
+    const onExit = () => fail('the scanner ended')
+    const onMessage = (reply: ScanReply) => {
+      settle()
+      this.#idle.push(worker)
+      const findings = reply.findings.filter((found) => found !== undefined)
+      if (reply.id === job.id && findings.length === job.ends.length) resolve(findings)
+      else reject(new ScanFailed('the content needs more work than the scanner may do'))
+      this.#next()
+    }
+    const timer = setTimeout(() => fail('the scanner took too long'), this.#options.deadline(size))
+    worker.ref()
+    worker.on('message', onMessage).on('error', onError).on('exit', onExit)
+    worker.postMessage(job, [job.bytes.buffer as ArrayBuffer])
+  }
+}

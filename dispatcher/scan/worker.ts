@@ -1,0 +1,33 @@
+import {createHmac} from 'node:crypto'
+import {parentPort, workerData} from 'node:worker_threads'
+import {createScanner} from '../../scan/scanner.js'
+import type {Finding, ScanJob, ScanReply, ScanWorkerData} from './messages.js'
+
+/** The body of a scan thread: one job after the other, no state between them. */
+export function runScanWorker(): void {
+  const port = parentPort
+  if (!port) throw new Error('the scan worker runs as a thread only')
+  const {fingerprintKey} = workerData as ScanWorkerData
+  const scanner = createScanner({})
+  port.on('message', (job: ScanJob) => {
+    let start = 0
+    const findings = job.ends.map((end) => {
+      const text = Buffer.from(job.bytes.buffer, job.bytes.byteOffset + start, end - start)
+      start = end
+      const result = scanner.scan(text)
+      if (result.overBudget) return undefined
+      return result.findings.map(({rule, offset, length}): Finding => {
+        const value = text.subarray(offset, offset + length)
+        const fingerprint = createHmac('sha256', fingerprintKey).update(value).digest('hex').slice(0, 16)
+        return {rule, line: lineAt(text, offset), length, fingerprint}
+      })
+    })
+    port.postMessage({id: job.id, findings} satisfies ScanReply)
+  })
+}
+
+function lineAt(text: Buffer, offset: number): number {
+  let line = 1
+  for (let at = text.indexOf(0x0a); at >= 0 && at < offset; at = text.indexOf(0x0a, at + 1)) line++
+  return line
+}

@@ -1,0 +1,69 @@
+/**
+ * What `gate` asks of `git`: HTTP over the Unix socket that the two containers share.
+ *
+ *     GET    /repository/NAME/info/refs?service=S     advertisement
+ *     POST   /repository/NAME/git-upload-pack         one fetch request
+ *     POST   /repository/NAME/git-receive-pack        one push
+ *     GET    /repository/NAME/refs                    RefsAnswer
+ *     PUT    /repository/NAME                         InitRequest → InitAnswer
+ *     GET    /documents                               StoredDocument[]
+ *     PUT    /documents/TASK                          text of a signed part
+ *     DELETE /documents/TASK
+ *     GET    /journal?since=&task=&follow=1           JSON lines
+ *     POST   /journal                                 a record of gate's own
+ *     GET    /health
+ *
+ * The first three carry the grant in a header: `gate` has checked its signature and that the handle stands for it.
+ */
+
+/** base64 of the JSON text of a GitGrant */
+export const grantHeader = 'x-cage-grant'
+/** the request's name in messages and in the journal */
+export const requestHeader = 'x-cage-request'
+
+export type GitService = 'git-upload-pack' | 'git-receive-pack'
+
+export interface StoredDocument {
+  task: string
+  /** JSON text of a SignedPart, as it was put; nobody has checked it since */
+  text: string
+}
+
+export interface RefsAnswer {
+  repository: string
+  /** full name of the default branch */
+  head: string
+  refs: Record<string, string>
+}
+
+export interface InitRequest {
+  defaultBranch: string
+  objectFormat?: 'sha1' | 'sha256'
+}
+
+export interface InitAnswer {
+  repository: string
+  created: boolean
+}
+
+export interface ErrorAnswer {
+  error: {code: string; message: string; hints: readonly string[]}
+}
+
+/** The one spelling of a repository's name, or undefined; never a path. */
+export function repositoryName(text: string): string | undefined {
+  const name = text.replace(/^\//, '').replace(/(?:\.git)?$/, '.git')
+  return /^[a-z0-9][a-z0-9._-]{0,63}\.git$/.test(name) && !name.includes('..') ? name : undefined
+}
+
+/** A task's name as part of a file name. */
+export function isTaskName(text: string): boolean {
+  return /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text)
+}
+
+/** Responses to git must never be kept by anything in between. */
+export const uncached = {
+  'cache-control': 'no-cache, max-age=0, must-revalidate',
+  expires: 'Fri, 01 Jan 1980 00:00:00 GMT',
+  pragma: 'no-cache',
+} as const

@@ -1,0 +1,75 @@
+/** Reads a byte stream in pieces of a known size or up to a line end; what is left over can be handed on. */
+export class ByteReader {
+  readonly #source: AsyncIterator<Buffer>
+  #held: Buffer = Buffer.alloc(0)
+  #ended = false
+
+  constructor(source: AsyncIterable<Buffer>) {
+    this.#source = source[Symbol.asyncIterator]()
+  }
+
+  /** Looks at the next bytes without taking them; fewer come only at the end of the stream. */
+  async peek(length: number): Promise<Buffer> {
+    if (this.#held.length < length) {
+      const chunks = [this.#held]
+      let bytes = this.#held.length
+      while (bytes < length) {
+        const chunk = await this.#pull()
+        if (!chunk) break
+        chunks.push(chunk)
+        bytes += chunk.length
+      }
+      this.#held = Buffer.concat(chunks)
+    }
+    return this.#held.subarray(0, length)
+  }
+
+  async take(length: number): Promise<Buffer> {
+    const bytes = await this.peek(length)
+    this.#held = this.#held.subarray(bytes.length)
+    return bytes
+  }
+
+  /** One line without its end; undefined at the end of the stream. */
+  async line(limit = 64 * 1024): Promise<Buffer | undefined> {
+    for (let size = 256; ; size *= 2) {
+      const bytes = await this.peek(Math.min(size, limit))
+      const end = bytes.indexOf(0x0a)
+      if (end >= 0) return (await this.take(end + 1)).subarray(0, end)
+      if (bytes.length < Math.min(size, limit))
+        return bytes.length === 0 ? undefined : this.take(bytes.length)
+      if (size >= limit) throw new RangeError(`a line of more than ${limit} bytes`)
+    }
+  }
+
+  /** Everything not yet taken. */
+  async *rest(): AsyncGenerator<Buffer, void, void> {
+    if (this.#held.length > 0) {
+      const held = this.#held
+      this.#held = Buffer.alloc(0)
+      yield held
+    }
+    while (!this.#ended) {
+      const chunk = await this.#pull()
+      if (chunk) yield chunk
+    }
+  }
+
+  /** Reads and forgets the rest. @returns false when more than `limit` bytes came */
+  async drain(limit: number): Promise<boolean> {
+    let bytes = 0
+    for await (const chunk of this.rest()) {
+      bytes += chunk.length
+      if (bytes > limit) return false
+    }
+    return true
+  }
+
+  async #pull(): Promise<Buffer | undefined> {
+    if (this.#ended) return undefined
+    const next = await this.#source.next()
+    if (next.done !== true) return next.value
+    this.#ended = true
+    return undefined
+  }
+}
