@@ -1,0 +1,43 @@
+import type {Cluster} from '../kube/cluster.js'
+import type {ClusterTraits} from '../manifests/pod-shape.js'
+import type {ProjectContext} from './project-context.js'
+
+/** File below the kubelet's seccomp folder that cage installs on its own machines. */
+const SECCOMP = 'cage.json'
+const IMAGE_PREFIX = 'cage.local/'
+
+/** What manifests need to know about the cluster of a machine that cage made. */
+export async function clusterTraits(cluster: Cluster, signal: AbortSignal): Promise<ClusterTraits> {
+  const {storageClass} = await import('../provision/cluster/volumes.js')
+  const nodes = await cluster.nodes({signal})
+  return {
+    imagePrefix: IMAGE_PREFIX,
+    pullPolicy: 'Never',
+    userNamespaces: nodes.length > 0 && nodes.every((node) => node.userNamespaces),
+    seccompProfile: SECCOMP,
+    storageClass,
+  }
+}
+
+/** By tag: what `cage up` put into the cluster. */
+export async function projectImages(
+  project: ProjectContext,
+): Promise<{agent: string; proxy: string; dispatcher: string}> {
+  const {imageReferences} = await import('../provision/images/plan.js')
+  const {machine} = await project.machine()
+  return imageReferences(project.places.packageRoot, (await machine.facts()).architecture)
+}
+
+/** Volumes on the machine's disk for claims in one namespace. */
+export async function volumesIn(project: ProjectContext, namespace: string) {
+  const {machineVolumes} = await import('../provision/cluster/volumes.js')
+  const {label} = await import('../core/layout.js')
+  const {machine} = await project.machine()
+  return machineVolumes({
+    transport: machine.transport,
+    objects: await project.cluster(),
+    node: `cage-${project.id}`,
+    namespace,
+    labels: {[label.project]: project.id},
+  })
+}

@@ -1,0 +1,50 @@
+import {gitHost} from '../core/layout.js'
+import {CageError, ExitCode} from '../core/errors.js'
+import type {ProjectSettings} from '../policy/load.js'
+import {currentBranch} from '../tasks/git/hosted.js'
+import type {ProjectContext} from './project-context.js'
+
+/** Name of the hosted repository at the dispatcher. */
+export function hostedRepository({project}: Pick<ProjectSettings, 'project'>): string {
+  return `${project}.git`
+}
+
+/** What `origin` is in a task's clone. */
+export function originUrl(settings: ProjectSettings): string {
+  return settings.repository.upstream === 'hosted'
+    ? `https://${gitHost}/${hostedRepository(settings)}`
+    : settings.repository.upstream
+}
+
+/** The branch that tasks start from: the one in cage.yaml, else the repository's own default. Errors: NO_BASE, exit 3. */
+export async function baseBranch({settings, repository, runner, env}: ProjectContext): Promise<string> {
+  if (settings.repository.base !== undefined) return settings.repository.base
+  const local = {runner, directory: repository.directory, env}
+  for (const candidate of [await remoteHead(local), await existing(local, ['main', 'master']), await currentBranch(local)]) {
+    if (candidate !== undefined) return candidate
+  }
+  throw new CageError('this repository has no branch to start from', {
+    code: 'NO_BASE',
+    exitCode: ExitCode.precondition,
+    hints: ['Make a first commit, or name a branch in cage.yaml: `repository: { base: main }`.'],
+  })
+}
+
+type Local = Parameters<typeof currentBranch>[0]
+
+async function remoteHead({runner, directory, env}: Local): Promise<string | undefined> {
+  const argv = ['git', 'symbolic-ref', '--quiet', '--short', 'refs/remotes/origin/HEAD'] as const
+  const {code, stdout} = await runner.run({argv, cwd: directory, env})
+  const branch = stdout.toString().trim().replace(/^origin\//, '')
+  return code === 0 && branch !== '' && (await hasBranch({runner, directory, env}, branch)) ? branch : undefined
+}
+
+async function existing(local: Local, names: readonly string[]): Promise<string | undefined> {
+  for (const name of names) if (await hasBranch(local, name)) return name
+  return undefined
+}
+
+async function hasBranch({runner, directory, env}: Local, branch: string): Promise<boolean> {
+  const argv = ['git', 'rev-parse', '--verify', '--quiet', `refs/heads/${branch}^{commit}`] as const
+  return (await runner.run({argv, cwd: directory, env})).code === 0
+}

@@ -1,0 +1,118 @@
+import {join} from 'node:path'
+import {fileURLToPath} from 'node:url'
+import {systemClock, type Clock} from '../core/clock.js'
+import {CageError, ExitCode} from '../core/errors.js'
+import {processRunner} from '../core/process.js'
+import type {Reporter} from '../core/report.js'
+import type {Runner} from '../core/runner.js'
+import type {Cluster} from '../kube/cluster.js'
+import type {ProjectSettings} from '../policy/load.js'
+import type {Places, ProjectMachine} from '../provision/provisioning.js'
+import {projectFiles, type ProjectFiles} from '../provision/state/layout.js'
+import {homes, type Homes} from './environment.js'
+import {findRepository, projectId, projectNameOf, type Repository} from './project-identity.js'
+
+/** The folder that holds `images`, `templates` and `provision/guest`: two levels above dist/cli, one above cli. */
+export function packageRoot(): string {
+  const here = fileURLToPath(new URL('.', import.meta.url))
+  return here.includes('/dist/') ? here.slice(0, here.lastIndexOf('/dist/')) : join(here, '..')
+}
+
+export interface ProjectOptions {
+  /** the folder a person stands in or named with `-C` */
+  folder: string
+  reporter: Reporter
+  signal: AbortSignal
+  env?: Readonly<Record<string, string | undefined>>
+}
+
+/** What a command knows about the project it is called for. Heavy parts are loaded when they are asked for. */
+export class ProjectContext {
+  readonly repository: Repository
+  /** `<project>-<8 hex>` */
+  readonly id: string
+  readonly settings: ProjectSettings
+  readonly homes: Homes
+  readonly files: ProjectFiles
+  readonly places: Places
+  readonly reporter: Reporter
+  readonly signal: AbortSignal
+  readonly runner: Runner = processRunner
+  readonly clock: Clock = systemClock
+  readonly env: Readonly<Record<string, string>>
+  private opened: Promise<Cluster> | undefined
+
+  private constructor(
+    options: ProjectOptions,
+    found: {repository: Repository; settings: ProjectSettings; homes: Homes; env: Record<string, string>},
+  ) {
+    this.repository = found.repository
+    this.settings = found.settings
+    this.homes = found.homes
+    this.env = found.env
+    this.id = projectId(found.settings.project, found.repository)
+    this.files = projectFiles(found.homes.state, this.id)
+    this.reporter = options.reporter
+    this.signal = options.signal
+    this.places = {
+      stateHome: found.homes.state,
+      cacheHome: found.homes.cache,
+      packageRoot: packageRoot(),
+      runner: this.runner,
+      clock: this.clock,
+    }
+  }
+
+  /** Errors: NO_REPOSITORY, exit 3; every problem of cage.yaml and the operator's file at once, exit 2; above the ceiling, exit 4. */
+  static async open(options: ProjectOptions): Promise<ProjectContext> {
+    const env = definedOnly(options.env ?? process.env)
+    const own = homes(env)
+    const repository = await findRepository(processRunner, options.folder)
+    const {loadProject} = await import('../policy/load.js')
+    const settings = await loadProject({
+      directory: repository.directory,
+      operatorFile: join(own.config, 'cage', 'config.yaml'),
+      defaultName: projectNameOf(repository),
+    })
+    return new ProjectContext(options, {repository, settings, homes: own, env})
+  }
+
+  /** The project's machine. Errors: MACHINE_MISSING, exit 3. */
+  async machine(): Promise<ProjectMachine> {
+    const {findMachine} = await import('../provision/provisioning.js')
+    const found = await findMachine(this.places, this.id)
+    if (found) return found
+    throw new CageError(`project ${this.settings.project} has no machine yet`, {
+      code: 'MACHINE_MISSING',
+      exitCode: ExitCode.precondition,
+      hints: ['Run `cage up`.'],
+    })
+  }
+
+  /** The project's cluster, through the kubeconfig that `cage up` wrote. Errors: CLUSTER_MISSING, exit 3. */
+  cluster(): Promise<Cluster> {
+    this.opened ??= this.connect()
+    return this.opened
+  }
+
+  async close(): Promise<void> {
+    await (await this.opened?.catch(() => undefined))?.close()
+  }
+
+  private async connect(): Promise<Cluster> {
+    const {readIfThere} = await import('../provision/state/files.js')
+    if ((await readIfThere(this.files.kubeconfig)) === undefined) {
+      throw new CageError(`project ${this.settings.project} has no cluster yet`, {
+        code: 'CLUSTER_MISSING',
+        exitCode: ExitCode.precondition,
+        hints: ['Run `cage up`.'],
+      })
+    }
+    const {connect} = await import('../kube/connect.js')
+    return connect({kubeconfig: this.files.kubeconfig})
+  }
+}
+
+function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter((pair): pair is [string, string] => pair[1] !== undefined))
+}

@@ -1,0 +1,11 @@
+import {createInterface} from 'node:readline/promises'
+
+/** One line from the person's terminal, asked on stderr so that stdout stays the result. */
+export async function confirmName(question: string): Promise<string> {
+  const prompt = createInterface({input: process.stdin, output: process.stderr})
+  try {
+    return (await prompt.question(`${question} `)).trim()
+  } finally {
+    prompt.close()
+  }
+}

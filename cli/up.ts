@@ -1,0 +1,163 @@
+import {join} from 'node:path'
+import {clusterNames} from '../core/layout.js'
+import {visible} from '../core/quote.js'
+import {baseObjects} from '../manifests/base.js'
+import {dispatcherObjects} from '../manifests/dispatcher.js'
+import {openMachine, type MachineWanted, type ProjectMachine} from '../provision/provisioning.js'
+import type {Step} from '../provision/pipeline.js'
+import {projectAuthority, dispatcherCertificate} from '../provision/state/authority.js'
+import {projectGrantKey} from '../provision/state/grant-key.js'
+import {baseObjectsStep} from '../provision/steps/base-objects.js'
+import {dispatcherAddress, dispatcherStep} from '../provision/steps/dispatcher.js'
+import {imagesStep} from '../provision/steps/images.js'
+import {firewallStep, machineSteps} from '../provision/steps/machine.js'
+import {DispatcherControl} from '../tasks/dispatcher.js'
+import {dispatcherFarEnd} from '../tasks/git/far-end.js'
+import {addCageRemote, seedHosted} from '../tasks/git/hosted.js'
+import {listBranches} from '../tasks/git/branches.js'
+import {clusterTraits, projectImages, volumesIn} from './cluster-facts.js'
+import {baseBranch, hostedRepository} from './hosted-repository.js'
+import {openingsOf} from './openings.js'
+import type {ProjectContext} from './project-context.js'
+import {selfCheckStep} from './self-check.js'
+
+const DISPATCHER_DISK = 20 * 1024 ** 3
+
+/** `cage up` as a list: each step checks, acts, verifies; running it again is the repair. */
+export function upSteps(project: ProjectContext): Step[] {
+  let made: Promise<ProjectMachine> | undefined
+  const open = () => (made ??= openMachine(project.places, machineWanted(project), project.signal))
+  const cluster = () => project.cluster()
+  return [
+    ...machineSteps(project.places, open, {driver: 'local', uid: process.getuid?.() ?? -1}),
+    imagesAfter(project, open),
+    baseObjectsStep(cluster, async () => baseObjects(await baseView(project))),
+    dispatcherStep({
+      id: project.id,
+      cluster,
+      objects: async (current) => {
+        const authority = await projectAuthority(project.files, project.clock.now())
+        return dispatcherObjects({
+          projectId: project.id,
+          traits: await clusterTraits(await cluster(), project.signal),
+          image: (await projectImages(project)).dispatcher,
+          grantKey: (await projectGrantKey(project.files)).publicKey,
+          tls: dispatcherCertificate(authority, current, project.clock.now()),
+          diskBytes: DISPATCHER_DISK,
+        })
+      },
+      volume: async () => {
+        const volumes = await volumesIn(project, clusterNames.dispatcherNamespace(project.id))
+        await volumes.ensure(clusterNames.dispatcher, DISPATCHER_DISK)
+      },
+    }),
+    firewallStep(open, async () => ({
+      dispatcher: {address: await dispatcherAddress(await cluster(), project.id), port: 443},
+      ...firewallOpenings(project),
+    })),
+    repositoryStep(project),
+    selfCheckStep(project),
+  ]
+}
+
+function machineWanted(project: ProjectContext): MachineWanted {
+  const {machine, project: name} = project.settings
+  return {
+    id: project.id,
+    project: name,
+    repository: project.repository.directory,
+    driver: 'local',
+    cluster: 'kubeadm',
+    cpus: machine.cpus,
+    memory: machine.memoryBytes,
+    disk: machine.diskBytes,
+  }
+}
+
+function firewallOpenings(project: ProjectContext) {
+  const {openings, publicPorts} = openingsOf(project.settings)
+  return {
+    publicPorts: publicPorts.map((port) => ({protocol: 'tcp' as const, port})),
+    openings: openings.map(({address, port}) => ({address, protocol: 'tcp' as const, port})),
+  }
+}
+
+export async function baseView(project: ProjectContext) {
+  const {machine} = await project.machine()
+  const {resolver} = await machine.facts()
+  const {openings, publicPorts} = openingsOf(project.settings)
+  return {
+    projectId: project.id,
+    traits: await clusterTraits(await project.cluster(), project.signal),
+    ownStorageClass: true,
+    openings: [
+      {address: resolver, protocol: 'UDP' as const, port: 53},
+      {address: resolver, protocol: 'TCP' as const, port: 53},
+      ...openings.map(({address, port}) => ({address, protocol: 'TCP' as const, port})),
+    ],
+    publicPorts,
+  }
+}
+
+/** The images step needs the machine's architecture, which is known only once there is a machine. */
+function imagesAfter(project: ProjectContext, open: () => Promise<ProjectMachine>): Step {
+  let step: Promise<Step> | undefined
+  const real = () =>
+    (step ??= open().then(async ({machine}) =>
+      imagesStep({
+        root: project.places.packageRoot,
+        cache: join(project.homes.cache, 'cage', 'images'),
+        architecture: (await machine.facts()).architecture,
+        transport: machine.transport,
+        runner: project.runner,
+        clock: project.clock,
+      }),
+    ))
+  return {
+    name: 'images',
+    deadlineMs: 30 * 60_000,
+    hints: ['Run `cage doctor`, then `cage up` again.'],
+    check: async (tools) => (await real()).check(tools),
+    act: async (tools) => (await real()).act(tools),
+  }
+}
+
+/** The hosted repository has the base branch, and the person's repository the remote `cage`. */
+function repositoryStep(project: ProjectContext): Step {
+  const local = {runner: project.runner, directory: project.repository.directory, env: project.env}
+  const repository = hostedRepository(project.settings)
+  const access = async () => {
+    const cluster = await project.cluster()
+    const control = new DispatcherControl({cluster, id: project.id, clock: project.clock, signal: project.signal})
+    const farEnd = dispatcherFarEnd(cluster, project.id, repository, () => control.pod())
+    return {control, farEnd}
+  }
+  return {
+    name: 'repository',
+    deadlineMs: 15 * 60_000,
+    hints: ['Commit something first: a task needs a base branch.'],
+    check: async ({signal}) => {
+      const {control, farEnd} = await access()
+      const base = await baseBranch(project)
+      await control.initRepository(repository, base)
+      const {branches} = await listBranches(local, farEnd, signal)
+      if (!branches.some(({branch}) => branch === base)) return false
+      return (await addCageRemote(local, project.id)) !== 'added'
+    },
+    act: async ({signal, detail}) => {
+      const {farEnd} = await access()
+      const base = await baseBranch(project)
+      const seeded = await seedHosted(local, farEnd, base, {
+        signal,
+        onMessage: (chunk: Buffer) => detail(visible(chunk.toString().trim()).slice(-80)),
+      })
+      const behind = seeded.uncommitted
+      return `${base}${behind > 0 ? `; ${behind} uncommitted ${behind === 1 ? 'file stays' : 'files stay'} here` : ''}`
+    },
+    verify: async ({signal}) => {
+      const {farEnd} = await access()
+      const base = await baseBranch(project)
+      return (await listBranches(local, farEnd, signal)).branches.some(({branch}) => branch === base)
+    },
+  }
+}
