@@ -16,6 +16,8 @@ import {epoch, type LayerPlan, type LayerSource} from './plan.js'
 import {tar} from './tar.js'
 
 const UNUSED_DAYS = 60
+const DAY_MS = 86_400_000
+const draftPrefix = '.build-'
 
 export interface LayerTools {
   /** the package root */
@@ -44,7 +46,7 @@ export async function provideLayers(
 
 async function buildAll(missing: readonly LayerPlan[], tools: LayerTools): Promise<void> {
   const needsNpm = missing.some(({source}) => source.kind === 'npm')
-  const draft = await mkdtemp(join(tools.cache, '.build-'))
+  const draft = await mkdtemp(join(tools.cache, draftPrefix))
   try {
     const staged = needsNpm ? stageNpm(draft, tools) : Promise.resolve('')
     // Debian in the machine and npm on this computer share nothing: both at once. All are awaited, so that nothing writes after the clean-up.
@@ -111,11 +113,18 @@ export async function tidyCache(cache: string, inUse: Iterable<string>, now: num
   const used = new Set(inUse)
   for (const key of used) await utimes(factsPath(cache, key), now / 1000, now / 1000).catch(() => undefined)
   for (const name of await readdir(cache)) {
+    if (name.startsWith(draftPrefix)) await removeAbandoned(join(cache, name), now)
     const key = name.replace(/\.json$/, '')
     if (key === name || used.has(key)) continue
     const facts = await stat(factsPath(cache, key)).catch(() => undefined)
-    if (facts === undefined || now - facts.mtimeMs < UNUSED_DAYS * 86_400_000) continue
+    if (facts === undefined || now - facts.mtimeMs < UNUSED_DAYS * DAY_MS) continue
     await rm(factsPath(cache, key), {force: true})
     await rm(tarPath(cache, key), {force: true})
   }
+}
+
+/** What a killed `cage` left; a build never takes a day. */
+async function removeAbandoned(draft: string, now: number): Promise<void> {
+  const facts = await stat(draft).catch(() => undefined)
+  if (facts !== undefined && now - facts.mtimeMs > DAY_MS) await rm(draft, {recursive: true, force: true})
 }
