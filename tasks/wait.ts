@@ -55,7 +55,9 @@ export async function waitUntilRunning(
     if (error instanceof StartFailure) throw await startError(context, task, error.view)
     if (error instanceof CageError && error.code === 'CLUSTER_DEADLINE')
       throw new CageError(`${error.message} (it stands at: ${visible(describe(last))})`, {
-        ...error,
+        code: error.code,
+        hints: error.hints,
+        exitCode: error.exitCode,
         cause: error,
       })
     throw error

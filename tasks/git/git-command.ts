@@ -39,7 +39,14 @@ export function localGit(
   return runner.run({
     argv: ['git', ...configArgs([...NOTHING_RUNS, ...RELAY_ONLY]), ...args],
     cwd: directory,
-    env: {...env, LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: 'file', GIT_PAGER: 'cat'},
+    env: {
+      ...env,
+      LC_ALL: 'C',
+      GIT_TERMINAL_PROMPT: '0',
+      GIT_ALLOW_PROTOCOL: 'file',
+      GIT_PAGER: 'cat',
+      GIT_OPTIONAL_LOCKS: '0',
+    },
     ...runOptions(options),
   })
 }

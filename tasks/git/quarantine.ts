@@ -1,9 +1,18 @@
 import {copyFile, link, mkdtemp, readdir, readFile, rename, rm, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {CageError} from '../../core/errors.js'
+import type {CommandResult} from '../../core/runner.js'
 import {isObjectId} from '../../policy/ref-name.js'
 import type {FarEnd} from './far-end.js'
-import {gitFailure, gitOutput, localGit, ownGit, type LocalRepository} from './git-command.js'
+import {
+  gitFailure,
+  gitOutput,
+  localGit,
+  ownGit,
+  type GitArgs,
+  type GitOptions,
+  type LocalRepository,
+} from './git-command.js'
 import {withRelay} from './relay.js'
 
 /**
@@ -31,29 +40,61 @@ interface Stores {
   format: string
 }
 
+export interface ReceiveOptions {
+  /** what git says while it receives, band 2 of the far end among it; not filtered */
+  onMessage?: (chunk: Buffer) => void
+  signal?: AbortSignal
+  /** no progress, only the far end's own words */
+  quiet?: boolean
+}
+
+/** Received and checked objects that nothing of the person's points at. */
+export interface Quarantine {
+  /** git on the received and the person's objects, under cage's own configuration only */
+  git(args: GitArgs, options?: GitOptions): Promise<CommandResult>
+  /** moves the objects into the person's store */
+  handOver(): Promise<Receipt>
+}
+
 /**
  * Brings objects home: received and checked in a repository of cage's own that nothing points at, then moved into the
  * person's object store. No ref of theirs is written, nothing of theirs is executed.
  * @param oids commits to have afterwards, all of them advertised as branches
  */
-export async function receive(
+export function receive(
   local: LocalRepository,
   farEnd: FarEnd,
   oids: readonly string[],
-  options: {onMessage?: (chunk: Buffer) => void; signal?: AbortSignal; quiet?: boolean} = {},
+  options: ReceiveOptions = {},
 ): Promise<Receipt> {
+  return withQuarantine(local, farEnd, oids, options, (quarantine) => quarantine.handOver())
+}
+
+/** As `receive`, with `work` to look at the objects while they are in quarantine; it is gone afterwards. */
+export async function withQuarantine<T>(
+  local: LocalRepository,
+  farEnd: FarEnd,
+  oids: readonly string[],
+  options: ReceiveOptions,
+  work: (quarantine: Quarantine) => Promise<T>,
+): Promise<T> {
   const wanted = [...new Set(oids)]
   for (const oid of wanted)
     if (!isObjectId(oid)) throw new CageError(`"${oid}" is no object id`, {code: 'GIT_OBJECT_ID'})
-  if (wanted.length === 0) return {keeps: []}
   const stores = await storesOf(local)
-  const quarantine = await mkdtemp(join(stores.objects, 'tmp_objdir-cage-'))
+  const directory = await mkdtemp(join(stores.objects, 'tmp_objdir-cage-'))
+  const git: Quarantine['git'] = (args, gitOptions = {}) =>
+    ownGit(local.runner, directory, local.env['PATH'] ?? '/usr/bin:/bin', args, {
+      ...gitOptions,
+      settings: SETTINGS,
+      alternates: stores.objects,
+    })
   try {
-    await prepare(local, stores, quarantine)
-    await fetchInto(local, farEnd, stores, quarantine, wanted, options)
-    return {keeps: await handOver(quarantine, stores.objects)}
+    await prepare(local, git, stores, directory)
+    if (wanted.length > 0) await fetchInto(git, farEnd, wanted, options)
+    return await work({git, handOver: async () => ({keeps: await handOver(directory, stores.objects)})})
   } finally {
-    await rm(quarantine, {force: true, recursive: true})
+    await rm(directory, {force: true, recursive: true})
   }
 }
 
@@ -71,24 +112,20 @@ async function storesOf(local: LocalRepository): Promise<Stores> {
   return {objects, shallow, format}
 }
 
-async function prepare(local: LocalRepository, stores: Stores, quarantine: string): Promise<void> {
-  const path = local.env['PATH'] ?? '/usr/bin:/bin'
-  gitOutput(
-    'prepare a quarantine',
-    await ownGit(local.runner, quarantine, path, [
-      'init',
-      '--quiet',
-      '--bare',
-      '--template=',
-      `--object-format=${stores.format}`,
-    ]),
-  )
+async function prepare(
+  local: LocalRepository,
+  git: Quarantine['git'],
+  stores: Stores,
+  directory: string,
+): Promise<void> {
+  const init = ['init', '--quiet', '--bare', '--template=', `--object-format=${stores.format}`] as const
+  gitOutput('prepare a quarantine', await git(init))
   // What the person has need not be sent again: their refs are known here under neutral names.
   const known = await knownCommits(local)
   const lines = known.map((oid, index) => `${oid} refs/have/${index}`).sort(byRefName)
-  await writeFile(join(quarantine, 'packed-refs'), ['# pack-refs with: sorted ', ...lines, ''].join('\n'))
+  await writeFile(join(directory, 'packed-refs'), ['# pack-refs with: sorted ', ...lines, ''].join('\n'))
   const shallow = await readFile(stores.shallow).catch(() => undefined)
-  if (shallow) await writeFile(join(quarantine, 'shallow'), shallow)
+  if (shallow) await writeFile(join(directory, 'shallow'), shallow)
 }
 
 const byRefName = (a: string, b: string) => {
@@ -116,62 +153,41 @@ async function knownCommits(local: LocalRepository): Promise<string[]> {
 }
 
 async function fetchInto(
-  local: LocalRepository,
+  git: Quarantine['git'],
   farEnd: FarEnd,
-  stores: Stores,
-  quarantine: string,
   oids: readonly string[],
-  options: {onMessage?: (chunk: Buffer) => void; signal?: AbortSignal; quiet?: boolean},
+  {onMessage, signal, quiet}: ReceiveOptions,
 ): Promise<void> {
-  const path = local.env['PATH'] ?? '/usr/bin:/bin'
-  const own = {settings: SETTINGS, alternates: stores.objects}
   await withRelay(
     farEnd,
     'upload-pack',
     async (relay) => {
-      const result = await ownGit(
-        local.runner,
-        quarantine,
-        path,
+      const result = await git(
         [
           'fetch',
           '--no-tags',
           '--no-write-fetch-head',
           '--no-auto-maintenance',
-          options.quiet === false ? '--progress' : '--quiet',
+          quiet === false ? '--progress' : '--quiet',
           `--upload-pack=${relay.command}`,
           '/cage',
           ...oids.map((oid, index) => `${oid}:refs/cage/${index}`),
         ],
-        {
-          ...own,
-          ...(options.signal ? {signal: options.signal} : {}),
-          ...(options.onMessage ? {onStderr: options.onMessage} : {}),
-        },
+        {...(signal ? {signal} : {}), ...(onMessage ? {onStderr: onMessage} : {})},
       )
       if (result.code !== 0) throw relay.failure() ?? refused(farEnd, result)
     },
-    options.signal,
+    signal,
   )
-  const types = gitOutput(
-    'check what was received',
-    await ownGit(local.runner, quarantine, path, ['cat-file', '--batch-check=%(objecttype)'], {
-      ...own,
-      input: oids.join('\n') + '\n',
-    }),
-  )
-  if (
-    types
-      .trim()
-      .split('\n')
-      .some((type) => type !== 'commit')
-  )
+  const checked = await git(['cat-file', '--batch-check=%(objecttype)'], {input: `${oids.join('\n')}\n`})
+  const types = gitOutput('check what was received', checked).trim().split('\n')
+  if (types.some((type) => type !== 'commit'))
     throw new CageError('a branch does not point at a commit: nothing was taken over', {
       code: 'GIT_QUARANTINE',
     })
 }
 
-function refused(farEnd: FarEnd, result: Parameters<typeof gitFailure>[1]): CageError {
+function refused(farEnd: FarEnd, result: CommandResult): CageError {
   const {message} = gitFailure(`take over what ${farEnd.name} sent`, result)
   return new CageError(message, {
     code: 'GIT_QUARANTINE',
