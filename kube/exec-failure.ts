@@ -18,8 +18,9 @@ export async function explainExec(
 ): Promise<CageError> {
   if (error instanceof CageError) return error
   const {namespace, pod, container} = options
-  const refused = /Unexpected server response: (\d+)/.exec(messageOf(error))
+  // A socket fails with an event that carries the error.
   const cause = error instanceof Error ? error : (error as {error?: unknown}).error
+  const refused = /Unexpected server response: (\d+)/.exec(messageOf(cause))
   if (!refused) {
     const unreachable = connectionError(`run ${options.argv[0]} in ${namespace}/${pod}`, server, cause)
     return execError('EXEC_NOT_STARTED', unreachable.message, cause)

@@ -1,10 +1,10 @@
-import type {Readable, Writable} from 'node:stream'
+import type {Readable} from 'node:stream'
 import {CageError, ExitCode} from '../core/errors.js'
 import {visible} from '../core/quote.js'
 import type {ExecOptions, TerminalSize} from './cluster.js'
 import {execError, interrupted, statusMessage} from './errors.js'
 import {segment} from './kinds.js'
-import {pour} from './pour.js'
+import {Outlet} from './outlet.js'
 
 /** Channels of the remote command protocol, first byte of every message. */
 const Channel = {stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4, close: 255} as const
@@ -42,7 +42,8 @@ export function execPath(options: ExecOptions): string {
   const query = new URLSearchParams({container: options.container})
   for (const word of options.argv) query.append('command', word)
   if (options.stdin) query.set('stdin', 'true')
-  if (options.stdout) query.set('stdout', 'true')
+  // The API wants one stream at least.
+  if (options.stdout || !options.stdin) query.set('stdout', 'true')
   // With a terminal there is one output.
   if (options.stderr && !options.tty) query.set('stderr', 'true')
   if (options.tty) query.set('tty', 'true')
@@ -52,23 +53,19 @@ export function execPath(options: ExecOptions): string {
 /** Drives one exec over a socket to the exit code of its program. */
 export async function runExec(open: OpenSocket, options: ExecOptions): Promise<number> {
   const what = `${options.argv[0]} in ${options.namespace}/${options.pod} (${options.container})`
-  const session = new Session(what)
   if (options.signal?.aborted) throw interrupted(what)
+  const session = new Session(what, options)
   const onAbort = () => session.fail(interrupted(what))
   options.signal?.addEventListener('abort', onAbort, {once: true})
-  const opening = open(execPath(options), (channel, bytes) => session.receive(channel, bytes, options))
-  // A socket that opens after everything is over must not stay.
-  const socket = await Promise.race([opening, session.ended]).catch((error: unknown) => {
-    opening.then((late) => late.terminate()).catch(() => undefined)
-    throw error
-  })
-  if (typeof socket === 'number')
-    throw execError('EXEC_LOST', `the connection ended before it began: ${what}`)
+  const opening = open(execPath(options), (channel, bytes) => session.receive(channel, bytes))
   try {
-    return await session.drive(socket, options)
+    await Promise.race([opening, session.ended])
+    return await session.drive(await opening)
   } finally {
     options.signal?.removeEventListener('abort', onAbort)
-    socket.terminate()
+    session.release()
+    // Also one that opens after everything is over.
+    opening.then((socket) => socket.terminate()).catch(() => undefined)
   }
 }
 
@@ -84,9 +81,16 @@ class Session {
   private lastHeard = Date.now()
 
   private readonly what: string
+  private readonly options: ExecOptions
+  private readonly outlets: Readonly<Partial<Record<number, Outlet>>>
 
-  constructor(what: string) {
+  constructor(what: string, options: ExecOptions) {
     this.what = what
+    this.options = options
+    this.outlets = {
+      ...(options.stdout ? {[Channel.stdout]: new Outlet(options.stdout)} : {}),
+      ...(options.stderr ? {[Channel.stderr]: new Outlet(options.stderr)} : {}),
+    }
     this.ended = new Promise((resolve, reject) => {
       this.settle = resolve
       this.fail = reject
@@ -97,19 +101,21 @@ class Session {
     )
   }
 
-  receive(channel: number, bytes: Buffer, options: ExecOptions): void {
+  receive(channel: number, bytes: Buffer): void {
     this.lastHeard = Date.now()
-    if (channel === Channel.close || this.over) return
+    // Empty messages open the channels.
+    if (channel === Channel.close || bytes.length === 0 || this.over) return
     this.undelivered += bytes.length
     if (this.undelivered > HIGH_WATER && !this.paused) this.pause()
     this.delivery = this.delivery.then(async () => {
-      await this.deliver(channel, bytes, options)
+      await this.deliver(channel, bytes)
       this.undelivered -= bytes.length
       if (this.paused && this.undelivered < LOW_WATER) this.resume()
     })
   }
 
-  async drive(socket: ExecSocket, options: ExecOptions): Promise<number> {
+  async drive(socket: ExecSocket): Promise<number> {
+    const {options} = this
     this.socket = socket
     if (this.paused) socket.pause()
     socket.on('error', () => undefined)
@@ -132,15 +138,18 @@ class Session {
     }
   }
 
-  private async deliver(channel: number, bytes: Buffer, options: ExecOptions): Promise<void> {
+  release(): void {
+    for (const outlet of Object.values(this.outlets)) outlet?.release()
+  }
+
+  private async deliver(channel: number, bytes: Buffer): Promise<void> {
     if (this.over) return
     if (channel === Channel.status) {
       this.judge(bytes.toString('utf8'))
       return
     }
-    const out: Writable | undefined = channel === Channel.stdout ? options.stdout : options.stderr
-    if (!out || bytes.length === 0 || (channel !== Channel.stdout && channel !== Channel.stderr)) return
-    if (!(await pour(out, bytes))) this.settle(SIGPIPE_EXIT)
+    const taken = await this.outlets[channel]?.write(bytes)
+    if (taken === false) this.settle(SIGPIPE_EXIT)
   }
 
   /** The last message: `Success`, or `Failure` with the exit code among its causes. */

@@ -1,7 +1,7 @@
 import {Readable, type Writable} from 'node:stream'
 import type {LogOptions} from './cluster.js'
 import {segment} from './kinds.js'
-import {pour} from './pour.js'
+import {Outlet} from './outlet.js'
 import type {ApiServer} from './server.js'
 
 /** Copies the log of one container; the answer ends when the log does. */
@@ -24,11 +24,13 @@ export async function copyLogs(server: ApiServer, options: LogOptions, out: Writ
   })
   if (response.body === null) return
   const body = Readable.fromWeb(response.body)
+  const outlet = new Outlet(out)
   try {
-    for await (const chunk of body) if (!(await pour(out, Buffer.from(chunk as Uint8Array)))) return
+    for await (const chunk of body) if (!(await outlet.write(Buffer.from(chunk as Uint8Array)))) return
   } catch (error) {
     throw server.failure(request, error)
   } finally {
+    outlet.release()
     body.destroy()
   }
 }

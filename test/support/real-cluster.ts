@@ -18,3 +18,14 @@ export function testKubeconfig(): string {
 export function connectToTestCluster(): Promise<Cluster> {
   return connect({kubeconfig: testKubeconfig()})
 }
+
+/** An image with a shell that lies on the node already: nothing is pulled there. */
+export async function imageOnNode(cluster: Cluster): Promise<string> {
+  const nodes = await cluster.list({apiVersion: 'v1', kind: 'Node'})
+  const names = nodes
+    .flatMap(({status}) => (status as {images?: {names: string[]}[]}).images ?? [])
+    .flatMap(({names}) => names)
+  const image = names.find((name) => /^cage\.local\/(agent|test):/.test(name))
+  if (image === undefined) throw new Error(`no image with a shell on the node: ${names.join(' ')}`)
+  return image
+}
