@@ -4,10 +4,14 @@ import {confirmName} from '../ui/confirm.js'
 import {ProjectCommand} from '../project-command.js'
 
 export default class Destroy extends ProjectCommand<typeof Destroy> {
-  static override summary = 'Remove the machine and everything in it, and what cage keeps of the project on this computer'
+  static override summary =
+    'Remove the machine and everything in it, and what cage keeps of the project on this computer'
   static override description = 'Asks for the name of the project. The repository itself stays as it is.'
   static override flags = {
-    confirm: Flags.string({description: 'the name of the project, instead of the question', helpValue: '<name>'}),
+    confirm: Flags.string({
+      description: 'the name of the project, instead of the question',
+      helpValue: '<name>',
+    }),
   }
 
   public async run(): Promise<{project: string; removed: string[]}> {

@@ -1,0 +1,41 @@
+import {release} from 'node:os'
+import {join} from 'node:path'
+import {ExitCode} from '../../core/errors.js'
+import {processRunner} from '../../core/process.js'
+import type {Check} from '../../provision/doctor.js'
+import {BaseCommand} from '../base-command.js'
+import {homes} from '../environment.js'
+import {packageRoot} from '../project-context.js'
+import {table} from '../ui/table.js'
+
+export default class Doctor extends BaseCommand<typeof Doctor> {
+  static override summary = 'Show what cage needs on this computer and the command that fixes what is missing'
+
+  public async run(): Promise<{checks: Check[]}> {
+    const [{doctorChecks}, {kubernetesIsBuilt}] = await Promise.all([
+      import('../../provision/doctor.js'),
+      import('../../provision/machine/local-build.js'),
+    ])
+    const {state, cache} = homes()
+    const checks = await doctorChecks({
+      runner: processRunner,
+      driver: 'local',
+      uid: process.getuid?.() ?? -1,
+      platform: process.platform,
+      nodeVersion: process.version,
+      stateHome: state,
+      cacheHome: cache,
+      compiled: await kubernetesIsBuilt(packageRoot(), join(cache, 'cage')),
+    })
+    const mark = ({ok, required}: Check) => (ok ? 'ok' : required ? 'missing' : 'advised')
+    this.log(
+      table(
+        ['check', 'result', 'found', 'fix'],
+        checks.map((check) => [check.name, mark(check), check.found, check.fix ?? '']),
+      ),
+    )
+    this.log(`\ncage ${this.config.version}, Linux ${release()}`.replace('Linux', process.platform))
+    if (checks.some(({ok, required}) => required && !ok)) process.exitCode = ExitCode.precondition
+    return {checks}
+  }
+}

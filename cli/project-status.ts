@@ -1,0 +1,72 @@
+import type {Opening} from './openings.js'
+import {openingsOf} from './openings.js'
+import type {ProjectContext} from './project-context.js'
+
+export interface ProjectStatus {
+  project: string
+  machine: {driver: string; state: string; sharesKernel: boolean}
+  cluster: {kind: string; version: string; ready: boolean; userNamespaces: boolean; networkPolicy: string}
+  dispatcher: {ready: boolean}
+  openings: Opening[]
+}
+
+const NO_CLUSTER = {version: '', ready: false, userNamespaces: false, networkPolicy: 'unknown'}
+
+/** What runs of this project, asked and not remembered; never throws for something that is down. */
+export async function statusOf(project: ProjectContext): Promise<ProjectStatus> {
+  const {findMachine} = await import('../provision/provisioning.js')
+  const found = await findMachine(project.places, project.id)
+  const openings = openingsOf(project.settings).openings
+  const name = project.settings.project
+  if (!found) {
+    return {
+      project: name,
+      machine: {driver: project.settings.machine.driver, state: 'absent', sharesKernel: false},
+      cluster: {kind: project.settings.cluster.kind, ...NO_CLUSTER},
+      dispatcher: {ready: false},
+      openings,
+    }
+  }
+  const state = await found.machine.state()
+  const machine = {driver: found.record.driver, state, sharesKernel: found.record.driver === 'local'}
+  const up = state === 'running' || state === 'broken'
+  return {
+    project: name,
+    machine,
+    cluster: {kind: found.record.cluster, ...(up ? await clusterStatus(project) : NO_CLUSTER)},
+    dispatcher: {ready: up && (await dispatcherIsReady(project))},
+    openings: machine.sharesKernel ? [...openings, kernelOpening] : openings,
+  }
+}
+
+const kernelOpening: Opening = {
+  address: 'this computer',
+  port: 0,
+  why: 'machine `local` shares the kernel of this computer: an escape from a pod reaches it',
+}
+
+async function clusterStatus(project: ProjectContext): Promise<typeof NO_CLUSTER> {
+  try {
+    const cluster = await project.cluster()
+    if (!(await cluster.ready({signal: AbortSignal.timeout(5000)}))) return NO_CLUSTER
+    const [{gitVersion}, nodes] = await Promise.all([cluster.version(), cluster.nodes()])
+    return {
+      version: gitVersion,
+      ready: nodes.length > 0 && nodes.every((node) => node.ready),
+      userNamespaces: nodes.every((node) => node.userNamespaces),
+      // kubeadm brings no engine; the machine's firewall drops the same and is what counts.
+      networkPolicy: 'not enforced by this cluster; the machine firewall drops the same',
+    }
+  } catch {
+    return NO_CLUSTER
+  }
+}
+
+async function dispatcherIsReady(project: ProjectContext): Promise<boolean> {
+  try {
+    const {isReady} = await import('../provision/steps/dispatcher.js')
+    return await isReady(await project.cluster(), project.id)
+  } catch {
+    return false
+  }
+}
