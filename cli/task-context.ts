@@ -1,0 +1,30 @@
+import type {TaskContext} from '../tasks/context.js'
+import {clusterNames} from '../core/layout.js'
+import {DispatcherControl} from '../tasks/dispatcher.js'
+import {dispatcherFarEnd, type FarEnd} from '../tasks/git/far-end.js'
+import {volumesIn} from './cluster-facts.js'
+import {hostedRepository} from './hosted-repository.js'
+import type {ProjectContext} from './project-context.js'
+
+/** What actions on tasks work with, for this project. Errors: CLUSTER_MISSING, exit 3. */
+export async function taskContext(project: ProjectContext): Promise<TaskContext> {
+  return {
+    cluster: await project.cluster(),
+    id: project.id,
+    reporter: project.reporter,
+    clock: project.clock,
+    volumes: await volumesIn(project, clusterNames.taskNamespace(project.id)),
+    signal: project.signal,
+  }
+}
+
+export async function dispatcherControl(project: ProjectContext): Promise<DispatcherControl> {
+  const {id, clock, signal} = project
+  return new DispatcherControl({cluster: await project.cluster(), id, clock, signal})
+}
+
+/** The hosted repository, for the person's own fetches and pushes. */
+export async function hostedFarEnd(project: ProjectContext): Promise<FarEnd> {
+  const control = await dispatcherControl(project)
+  return dispatcherFarEnd(await project.cluster(), project.id, hostedRepository(project.settings), () => control.pod())
+}
