@@ -1,0 +1,274 @@
+import {Automaton} from './automaton.js'
+import {hasValidChecksum} from './checksum.js'
+import {decodeCandidates, type Decoder} from './decode.js'
+import {entropy} from './entropy.js'
+import {ExactMatcher, fingerprintsOf, type ExactValue, type Fingerprint} from './exact.js'
+import type {RunClass, ScanRule} from './rule.js'
+import {ruleTable} from './rules/table.js'
+
+/** A place where a secret lies. The value itself is never part of it. */
+export interface Finding {
+  /** rule id, or `exact:<id>` for a value that cage handed out */
+  rule: string
+  kind: 'exact' | 'format' | 'generic'
+  /** bytes, in what was scanned; of the encoded place when it was decoded */
+  offset: number
+  length: number
+  /** how it was encoded, outermost first; empty = plain */
+  via: readonly Decoder[]
+}
+
+export interface ScanResult {
+  findings: Finding[]
+  /** the work budget ran out: not everything was looked at, so treat it as a finding */
+  overBudget: boolean
+  /** units spent, for tests and metrics */
+  work: number
+}
+
+export interface ScannerOptions {
+  /** values cage handed out, found in every common form */
+  exact?: readonly ExactValue[]
+  /** the same without the values, made by `fingerprintsOf` */
+  fingerprints?: readonly Fingerprint[]
+  /** the task's own placeholders: text that no rule counts */
+  inert?: readonly string[]
+  /** how many layers of encoding are undone; default 2 */
+  depth?: number
+}
+
+export interface Scanner {
+  scan(bytes: Buffer): ScanResult
+}
+
+/** The longest text any rule or exact value can match: what a stream has to hold back. */
+export const MAX_MATCH = 8192
+const WINDOW = 256 * 1024
+const BASE_BUDGET = 20_000
+const UNITS_PER_BYTE = 0.2
+const BYTES_PER_UNIT = 64
+const MAX_FINDINGS = 100
+const DEFAULT_MAX = 256
+const DEFAULT_ENTROPY = 2.5
+
+/** What may be spent on so many bytes; a unit is about 64 characters looked at. */
+export function workBudget(bytes: number): number {
+  return BASE_BUDGET + bytes * UNITS_PER_BYTE
+}
+
+interface CompiledRule {
+  rule: ScanRule
+  head: RegExp | undefined
+  pattern: RegExp
+  /** units charged for one attempt */
+  cost: number
+  run: Uint8Array | undefined
+}
+
+interface Keyword {
+  text: string
+  rules: readonly CompiledRule[]
+}
+
+interface Engine {
+  automaton: Automaton
+  keywords: readonly Keyword[]
+}
+
+const runClasses: Record<RunClass, Uint8Array> = {
+  base64url: classTable('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'),
+  base64: classTable('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'),
+}
+
+function classTable(characters: string): Uint8Array {
+  const table = new Uint8Array(256)
+  for (const byte of Buffer.from(characters)) table[byte] = 1
+  return table
+}
+
+let shared: Engine | undefined
+
+/** Automaton and patterns of the table, compiled once per process. */
+function engine(): Engine {
+  if (shared) return shared
+  const byKeyword = new Map<string, CompiledRule[]>()
+  for (const rule of ruleTable) {
+    const flags = rule.ignoreCase ? 'iy' : 'y'
+    const compiled: CompiledRule = {
+      rule,
+      head: rule.head === undefined ? undefined : new RegExp(rule.head, flags),
+      pattern: new RegExp(rule.pattern, flags),
+      cost: 1 + Math.ceil((rule.max ?? DEFAULT_MAX) / BYTES_PER_UNIT / 2),
+      run: rule.run && runClasses[rule.run],
+    }
+    for (const keyword of rule.keywords) {
+      const list = byKeyword.get(keyword)
+      if (list) list.push(compiled)
+      else byKeyword.set(keyword, [compiled])
+    }
+  }
+  const keywords = [...byKeyword].map(([text, rules]) => ({text, rules}))
+  shared = {automaton: new Automaton(keywords.map(({text}) => text)), keywords}
+  return shared
+}
+
+/** Counts what was spent against what the bytes seen so far allow. */
+export class Meter {
+  work = 0
+  private allowed = BASE_BUDGET
+
+  grant(bytes: number): void {
+    this.allowed += bytes * UNITS_PER_BYTE
+  }
+
+  spend(units: number): boolean {
+    this.work += units
+    return this.work <= this.allowed
+  }
+
+  exceeded(): boolean {
+    return this.work > this.allowed
+  }
+}
+
+/** A scanner over one set of exact values. Reentrant between calls, not within one. */
+export function createScanner(options: ScannerOptions = {}): Scanner & WindowScanner {
+  const exact = new ExactMatcher([...(options.fingerprints ?? []), ...fingerprintsOf(options.exact ?? [])])
+  const inert = options.inert ?? []
+  const depth = options.depth ?? 2
+  const scanWindow = (bytes: Buffer, meter: Meter) => {
+    const findings: Finding[] = []
+    scanLayer(bytes, depth, {exact, inert, meter, findings}, (offset, length) => ({offset, length}), [])
+    return findings
+  }
+  const scan = (bytes: Buffer): ScanResult => {
+    const meter = new Meter()
+    meter.grant(bytes.length)
+    const seen = new Map<string, Finding>()
+    for (let start = 0; ; start += WINDOW - MAX_MATCH) {
+      const window = bytes.subarray(start, start + WINDOW)
+      for (const finding of scanWindow(window, meter)) {
+        const moved = {...finding, offset: finding.offset + start}
+        seen.set(`${moved.rule} ${moved.offset}`, moved)
+      }
+      if (start + WINDOW >= bytes.length || meter.exceeded() || seen.size >= MAX_FINDINGS) break
+    }
+    return {findings: [...seen.values()], overBudget: meter.exceeded(), work: meter.work}
+  }
+  return {scan, scanWindow}
+}
+
+/** One window at a time, for streams; the caller keeps the meter and the overlap. */
+export interface WindowScanner {
+  scanWindow(bytes: Buffer, meter: Meter): Finding[]
+}
+
+interface Layer {
+  exact: ExactMatcher
+  inert: readonly string[]
+  meter: Meter
+  findings: Finding[]
+}
+
+type Place = (offset: number, length: number) => {offset: number; length: number}
+
+function scanLayer(bytes: Buffer, depth: number, layer: Layer, place: Place, via: readonly Decoder[]): void {
+  const {meter, findings} = layer
+  if (via.length > 0 && !meter.spend(bytes.length / BYTES_PER_UNIT)) return
+  const report = (rule: string, kind: Finding['kind'], offset: number, length: number) => {
+    if (findings.length < MAX_FINDINGS) findings.push({rule, kind, ...place(offset, length), via})
+  }
+  layer.exact.find(
+    bytes,
+    ({id, length}, offset) => report(`exact:${id}`, 'exact', offset, length),
+    (cost) => meter.spend(1 + cost / BYTES_PER_UNIT),
+  )
+  scanRules(bytes, layer, report)
+  if (depth === 0 || meter.exceeded()) return
+  for (const decoded of decodeCandidates(bytes)) {
+    const within: Place = (offset) => {
+      const origin = decoded.origin(offset)
+      return place(origin.offset, origin.length)
+    }
+    scanLayer(decoded.bytes, depth - 1, layer, within, [...via, decoded.decoder])
+    if (meter.exceeded()) return
+  }
+}
+
+function scanRules(
+  bytes: Buffer,
+  {meter, inert}: Layer,
+  report: (rule: string, kind: Finding['kind'], offset: number, length: number) => void,
+): void {
+  const {automaton, keywords} = engine()
+  // One character per byte: offsets are those of the bytes and nothing has to be decoded.
+  const text = bytes.toString('latin1')
+  const notBefore = new Map<CompiledRule, number>()
+  automaton.find(bytes, (word, last) => {
+    const keyword = keywords[word]
+    if (!keyword || meter.exceeded()) return
+    const at = last - keyword.text.length + 1
+    for (const compiled of keyword.rules) {
+      if (at < (notBefore.get(compiled) ?? 0)) continue
+      if (!meter.spend(1)) return
+      const {rule} = compiled
+      if (!rule.ignoreCase && !text.startsWith(keyword.text, at)) continue
+      const match = attempt(compiled, text, at, meter)
+      if (match) {
+        const counted = counts(rule, keyword.text, match, inert)
+        if (counted) report(rule.id, rule.kind, at, match[0].length)
+        // What is no finding must not hide one that begins inside it.
+        notBefore.set(compiled, counted || compiled.run ? at + match[0].length : at + 1)
+      } else if (compiled.run) {
+        const end = runEnd(bytes, at, compiled.run)
+        meter.spend((end - at) / BYTES_PER_UNIT)
+        notBefore.set(compiled, end)
+      }
+    }
+  })
+}
+
+function attempt(
+  {head, pattern, cost}: CompiledRule,
+  text: string,
+  at: number,
+  meter: Meter,
+): RegExpExecArray | null {
+  if (head) {
+    head.lastIndex = at
+    if (!head.test(text)) return null
+  }
+  if (!meter.spend(cost)) return null
+  pattern.lastIndex = at
+  return pattern.exec(text)
+}
+
+function runEnd(bytes: Buffer, from: number, run: Uint8Array): number {
+  let end = from
+  while (end < bytes.length && run[bytes[end] ?? 0] === 1) end++
+  return end
+}
+
+/** Filters after the match: what cage itself handed out as inert, proof by checksum, stop words, entropy. */
+function counts(rule: ScanRule, keyword: string, match: RegExpExecArray, inert: readonly string[]): boolean {
+  const value = match[1] ?? match[0].slice(keyword.length)
+  if (inert.some((placeholder) => placeholder.includes(match[0]) || match[0].includes(placeholder)))
+    return false
+  if (inert.some((placeholder) => value.length >= 16 && placeholder.includes(value))) return false
+  // A wrong checksum excuses nothing: one changed character would hide the rest.
+  if (rule.checksum && hasValidChecksum(value)) return true
+  if (rule.mixed && !isMixed(value)) return false
+  if (rule.stopWords) {
+    const folded = value.toLowerCase()
+    if (rule.stopWords.some((word) => folded.includes(word))) return false
+  }
+  return entropy(value) >= (rule.entropy ?? DEFAULT_ENTROPY)
+}
+
+/** Letters and digits in one text, but neither an identifier path, a UUID, a file name nor a number. */
+function isMixed(value: string): boolean {
+  if (!/[0-9]/.test(value) || !/[A-Za-z]/.test(value)) return false
+  if (/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(value)) return false
+  if (/^[A-Za-z_$][A-Za-z_$]*[0-9]{0,2}(?:[.-][A-Za-z_$]+[0-9]{0,2})*$/.test(value)) return false
+  return !/^[./~@]?(?:[\w.@-]+\/)+[\w.-]+\.[a-z]{1,5}$/.test(value)
+}
