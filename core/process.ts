@@ -125,3 +125,19 @@ export async function runOk(runner: Runner, command: Command): Promise<Buffer> {
     code: 'COMMAND_FAILED',
   })
 }
+
+/** Hands this process's terminal to a program until it ends; resolves with its exit code. Ctrl-C is the program's. */
+export async function runInForeground(argv: readonly [string, ...string[]]): Promise<number> {
+  const [program, ...args] = argv
+  const ignore = () => undefined
+  process.on('SIGINT', ignore)
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      const child = spawn(program, args, {stdio: 'inherit'})
+      child.on('error', (cause) => reject(notStarted({argv}, cause)))
+      child.on('close', (code, signal) => resolve(exitCodeOf(code, signal)))
+    })
+  } finally {
+    process.off('SIGINT', ignore)
+  }
+}

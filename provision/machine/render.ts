@@ -13,8 +13,8 @@ export function sshPortOf(id: string): number {
   return 50_000 + (Number.parseInt(id.slice(-8), 16) % 10_000)
 }
 
-/** machine.json, which the static Vagrantfile reads; its path goes into CAGE_MACHINE. */
-export function renderVagrant(machine: VirtualMachine): string {
+/** machine.json; the static Vagrantfile reads it too, its path goes into CAGE_MACHINE. */
+export function renderRecord(machine: MachineRecord): string {
   return `${JSON.stringify(machine, undefined, 2)}\n`
 }
 

@@ -1,6 +1,6 @@
 import {readFileSync} from 'node:fs'
 import {describe, expect, it} from '@jest/globals'
-import {renderLima, renderVagrant, sshPortOf, type VirtualMachine} from '../../../provision/machine/render.js'
+import {renderLima, renderRecord, sshPortOf, type VirtualMachine} from '../../../provision/machine/render.js'
 import {expectGolden} from '../../support/golden.js'
 
 const machine: VirtualMachine = {
@@ -15,16 +15,15 @@ const machine: VirtualMachine = {
   disk: 60 * 1024 ** 3,
   sshPort: sshPortOf('shop-0a1b2c3d'),
 }
-const golden = (name: string) => new URL(`./${name}`, import.meta.url)
 const template = readFileSync(new URL('../../../lima/cage.yaml', import.meta.url), 'utf8')
 
 describe('what the virtual machine drivers get', () => {
   it('machine.json for the Vagrantfile', () => {
-    expectGolden(renderVagrant(machine), golden('vagrant.golden.json'))
+    expectGolden('machine/vagrant.golden.json', renderRecord(machine))
   })
 
   it('lima.yaml', () => {
-    expectGolden(renderLima(template, machine), golden('lima.golden.yaml'))
+    expectGolden('machine/lima.golden.yaml', renderLima(template, machine))
   })
 
   it('a size that is no whole GiB is rounded up, never down', () => {
