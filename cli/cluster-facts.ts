@@ -1,3 +1,4 @@
+import type {KubeObject} from '../core/kube-object.js'
 import type {Cluster} from '../kube/cluster.js'
 import type {ClusterTraits} from '../manifests/pod-shape.js'
 import type {ProjectContext} from './project-context.js'
@@ -40,4 +41,19 @@ export async function volumesIn(project: ProjectContext, namespace: string) {
     namespace,
     labels: {[label.project]: project.id},
   })
+}
+
+/** What answers on the machine and must never answer a pod: API server by both addresses, kubelet. */
+export async function closedAddresses(project: ProjectContext): Promise<string[]> {
+  const {machine} = await project.machine()
+  const cluster = await project.cluster()
+  const {address} = await machine.facts()
+  const service = await cluster.get<KubeObject & {spec?: {clusterIP?: string}}>({
+    apiVersion: 'v1',
+    kind: 'Service',
+    name: 'kubernetes',
+    namespace: 'default',
+  })
+  const api = service?.spec?.clusterIP
+  return [`${address}:6443`, `${address}:10250`, ...(api ? [`${api}:443`] : [])]
 }

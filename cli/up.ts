@@ -15,11 +15,11 @@ import {DispatcherControl} from '../tasks/dispatcher.js'
 import {dispatcherFarEnd} from '../tasks/git/far-end.js'
 import {addCageRemote, seedHosted} from '../tasks/git/hosted.js'
 import {listBranches} from '../tasks/git/branches.js'
-import {clusterTraits, projectImages, volumesIn} from './cluster-facts.js'
+import {closedAddresses, clusterTraits, projectImages, volumesIn} from './cluster-facts.js'
 import {baseBranch, hostedRepository} from './hosted-repository.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
-import {selfCheckStep} from './self-check.js'
+import {selfCheckStep} from '../provision/steps/self-check.js'
 
 const DISPATCHER_DISK = 20 * 1024 ** 3
 
@@ -56,7 +56,7 @@ export function upSteps(project: ProjectContext): Step[] {
       ...firewallOpenings(project),
     })),
     repositoryStep(project),
-    selfCheckStep(project),
+    selfCheckStep({id: project.id, cluster, closed: () => closedAddresses(project)}),
   ]
 }
 
@@ -128,7 +128,12 @@ function repositoryStep(project: ProjectContext): Step {
   const repository = hostedRepository(project.settings)
   const access = async () => {
     const cluster = await project.cluster()
-    const control = new DispatcherControl({cluster, id: project.id, clock: project.clock, signal: project.signal})
+    const control = new DispatcherControl({
+      cluster,
+      id: project.id,
+      clock: project.clock,
+      signal: project.signal,
+    })
     const farEnd = dispatcherFarEnd(cluster, project.id, repository, () => control.pod())
     return {control, farEnd}
   }
