@@ -6,6 +6,17 @@ import {cage, cageOk, git, inTask, run, scratch} from './harness.js'
 const COMMITS = 4000
 const branches = ['big/a', 'big/b'] as const
 
+// Speaks receive-pack without git: one command that deletes main.
+const ownClient = [
+  'const run = (command) => require("child_process").execSync(command).toString().trim()',
+  'const old = run("git ls-remote origin refs/heads/main").slice(0, 40)',
+  'const line = old + " " + "0".repeat(40) + " refs/heads/main\\0report-status\\n"',
+  'const body = (line.length + 4).toString(16).padStart(4, "0") + line + "0000"',
+  'const headers = {"content-type": "application/x-git-receive-pack-request"}',
+  'const url = run("git remote get-url origin") + "/git-receive-pack"',
+  'fetch(url, {method: "POST", headers, body}).then(async (response) => console.log(await response.text()))',
+].join('; ')
+
 // A history of several thousand commits beside the tier's small one, as a second base in the same hosted repository.
 describe('two tasks on a history of several thousand commits', () => {
   const tip = async (branch: string) =>
@@ -67,7 +78,7 @@ describe('two tasks on a history of several thousand commits', () => {
     ['a rewrite of its own branch', 'git push --force origin HEAD~3:refs/heads/big/a'],
     ['a tag', 'git tag -f v9 && git push origin v9'],
     ['a note', 'git push origin HEAD:refs/notes/x'],
-    ['a raw send-pack', 'git send-pack https://git.cage.internal/shop.git HEAD:refs/heads/main'],
+    ['a deletion of the default branch by a client of its own', `node -e '${ownClient}'; exit 1`],
   ])('big/a cannot push %s', async (_what, command) => {
     const before = await git('ls-remote', 'cage')
     // A new commit each time, so that there is something to send.
