@@ -114,6 +114,7 @@ const containerFields = [
   'restartPolicy',
   'securityContext',
   'startupProbe',
+  'terminationMessagePolicy',
   'volumeMounts',
 ]
 

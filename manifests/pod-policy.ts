@@ -36,9 +36,18 @@ export function podValidations(shape: PodShape, traits: ClusterTraits): Validati
     },
     {
       expression:
-        'oldObject == null || ((object.spec.containers + variables.init).all(c, (oldObject.spec.containers + (has(oldObject.spec.initContainers) ? oldObject.spec.initContainers : [])).exists(o, o.name == c.name && o.image == c.image)))',
+        'oldObject == null || object.spec.containers.all(c, oldObject.spec.containers.exists(o, o.name == c.name && o.image == c.image))',
       message: 'images of a pod do not change',
     },
+    ...(shape.init.length > 0
+      ? [
+          {
+            expression:
+              'oldObject == null || (has(oldObject.spec.initContainers) && variables.init.all(c, oldObject.spec.initContainers.exists(o, o.name == c.name && o.image == c.image)))',
+            message: 'images of a pod do not change',
+          },
+        ]
+      : []),
     ...podLevel(shape, traits),
     {
       expression: `variables.init.map(c, c.name) == ${words(shape.init.map(({name}) => name))}`,
@@ -48,13 +57,10 @@ export function podValidations(shape: PodShape, traits: ClusterTraits): Validati
       expression: `object.spec.containers.map(c, c.name) == ${words(shape.main.map(({name}) => name))}`,
       message: `containers are not ${shape.main.map(({name}) => name).join(', ')}`,
     },
-    {
-      expression: '(variables.init + object.spec.containers).all(c, variables.plain)'.replace(
-        'variables.plain',
-        everyContainer.join(' && '),
-      ),
+    ...['variables.init', 'object.spec.containers'].map((list) => ({
+      expression: `${list}.all(c, ${everyContainer.join(' && ')})`,
       message: 'a container has more than a container of this pod may have',
-    },
+    })),
     ...[...shape.init.map(at('variables.init')), ...shape.main.map(at('object.spec.containers'))].flatMap(
       ([container, where]) => containerLevel(container, where, traits),
     ),
@@ -94,8 +100,9 @@ const everyContainer = [
     (field) => `!has(c.${field})`,
   ),
   '(!has(c.env) || c.env.all(e, !has(e.valueFrom)))',
-  'has(c.resources.limits)',
-  ...['cpu', 'memory', 'ephemeral-storage'].map((name) => `'${name}' in c.resources.limits`),
+  // dyn: the type checker of the API server knows no quantities.
+  'has(dyn(c.resources).limits)',
+  ...['cpu', 'memory', 'ephemeral-storage'].map((name) => `'${name}' in dyn(c.resources).limits`),
   '!has(c.resources.claims)',
   '(!has(c.volumeMounts) || c.volumeMounts.all(m, !has(m.subPathExpr) && !has(m.mountPropagation)))',
 ]
@@ -220,7 +227,7 @@ function volumeIs(volume: VolumeShape, where: string): string {
     return `${name} && has(${where}.configMap) && ${where}.configMap.name == ${pattern(volume.configMap)}`
   }
   const empty = `${where}.emptyDir`
-  return `${name} && has(${empty}) && has(${empty}.medium) && ${empty}.medium == 'Memory' && has(${empty}.sizeLimit)`
+  return `${name} && has(${empty}) && has(${empty}.medium) && ${empty}.medium == 'Memory' && has(dyn(${empty}).sizeLimit)`
 }
 
 function at(where: string): (shape: ContainerShape, index: number) => [ContainerShape, string] {

@@ -38,6 +38,8 @@ export function containerSpec(shape: ContainerShape, values: PodValues, traits: 
     imagePullPolicy: traits.pullPolicy,
     ...(shape.stays ? {restartPolicy: 'Always'} : {}),
     command: shape.command.map(literal),
+    // Why a container failed is read from the pod's status.
+    terminationMessagePolicy: 'FallbackToLogsOnError',
     env: Object.entries(values.env[shape.name] ?? {})
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, value]) => ({name, value: literal(value)})),

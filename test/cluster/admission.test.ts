@@ -59,6 +59,18 @@ describe.each([
     await expect(cluster.create(pod, {dryRun: true})).resolves.toBe('created')
   })
 
+  it('is a policy that the API server understands in every expression', async () => {
+    for (const name of [`${projectId}-pods`, `${projectId}-dispatcher-pods`]) {
+      const ref = {apiVersion: 'admissionregistration.k8s.io/v1', kind: 'ValidatingAdmissionPolicy', name}
+      const policy = await cluster.waitFor(ref, (object) => object?.['status'] !== undefined, {
+        what: 'the policy is checked',
+        deadlineMs: 30_000,
+      })
+      expect(policy).toMatchObject({status: {typeChecking: {}}})
+      expect(policy?.['status']).not.toHaveProperty('typeChecking.expressionWarnings')
+    }
+  })
+
   it.each([...mutations])('refuses: $name', async (mutation) => {
     await expect(cluster.create(mutated(pod, mutation), {dryRun: true})).rejects.toThrow(CageError)
   })
