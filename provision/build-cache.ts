@@ -41,6 +41,11 @@ export async function built(request: BuildRequest, cache: BuildCache): Promise<s
   return directory
 }
 
+/** Where the result of a request is, or will be. */
+export async function resultDirectory(request: BuildRequest, cacheDirectory: string): Promise<string> {
+  return join(cacheDirectory, `${request.name}-${await contentHash(request.inputs, request.facts)}`)
+}
+
 async function waitForLock(path: string, name: string, cache: BuildCache): Promise<Lock> {
   for (;;) {
     try {

@@ -29,7 +29,8 @@ export function firewallLines(settings: FirewallSettings): string {
   const {dispatcher, resolver, computer, publicPorts, openings} = settings
   for (const {address, port} of openings) {
     const [host = '', prefix] = address.split('/')
-    const narrow = prefix === undefined || (/^\d{2}$/.test(prefix) && Number(prefix) >= 28 && Number(prefix) <= 32)
+    const narrow =
+      prefix === undefined || (/^\d{2}$/.test(prefix) && Number(prefix) >= 28 && Number(prefix) <= 32)
     if (!isIPv4(host) || !narrow || !Number.isInteger(port) || port < 1 || port > 65535) {
       throw new CageError(`not an exact opening: ${address} port ${port}`, {
         code: 'FIREWALL_OPENING',
@@ -48,14 +49,22 @@ export function firewallLines(settings: FirewallSettings): string {
 }
 
 /** True when exactly these rules are loaded on the machine. */
-export async function firewallIs(transport: Transport, settings: FirewallSettings, signal?: AbortSignal): Promise<boolean> {
+export async function firewallIs(
+  transport: Transport,
+  settings: FirewallSettings,
+  signal?: AbortSignal,
+): Promise<boolean> {
   const argv = [script, 'loaded'] as const
   const {code, stdout} = await transport.run({argv, timeoutMs: 10_000, ...(signal ? {signal} : {})})
   return code === 0 && stdout.toString() === firewallLines(settings)
 }
 
 /** Loads the machine's firewall for pods in one transaction. Errors: FIREWALL_NOT_LOADED; the former rules then still hold. */
-export async function applyFirewall(transport: Transport, settings: FirewallSettings, signal?: AbortSignal): Promise<void> {
+export async function applyFirewall(
+  transport: Transport,
+  settings: FirewallSettings,
+  signal?: AbortSignal,
+): Promise<void> {
   const {code, stderr} = await transport.run({
     argv: [script, 'apply'],
     input: firewallLines(settings),
@@ -63,6 +72,8 @@ export async function applyFirewall(transport: Transport, settings: FirewallSett
     ...(signal ? {signal} : {}),
   })
   if (code !== 0) {
-    throw new CageError(`the machine's firewall was not loaded: ${stderr.trim()}`, {code: 'FIREWALL_NOT_LOADED'})
+    throw new CageError(`the machine's firewall was not loaded: ${stderr.trim()}`, {
+      code: 'FIREWALL_NOT_LOADED',
+    })
   }
 }

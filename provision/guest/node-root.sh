@@ -14,6 +14,7 @@ packages=(
 	mmdebstrap ca-certificates xz-utils zstd # image builds
 )
 
+echo "== the node's root file system" >&2
 work=$(mktemp -d "$(dirname "$out")/.node-root.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 "$here/debian-root.sh" "$work/root" "${packages[@]}"

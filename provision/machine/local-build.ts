@@ -1,8 +1,8 @@
-import {readFile} from 'node:fs/promises'
+import {readFile, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import {runOk} from '../../core/process.js'
 import type {Runner} from '../../core/runner.js'
-import {built, type BuildCache} from '../build-cache.js'
+import {built, resultDirectory, type BuildCache, type BuildRequest} from '../build-cache.js'
 
 /** What a node in namespaces starts from, built once on a computer. */
 export interface NodeParts {
@@ -20,25 +20,11 @@ export const imagePrefix = 'cage.local/kubernetes'
 export async function nodeParts(runner: Runner, packageRoot: string, cache: BuildCache): Promise<NodeParts> {
   const guest = (name: string) => join(packageRoot, 'provision/guest', name)
   const source = join(packageRoot, 'images/kubernetes')
-  const run = async (argv: [string, ...string[]]) => {
+  const run: Run = async (argv) => {
     await runOk(runner, {argv, signal: cache.signal, onOutput: progress(cache.detail)})
   }
-  const compiler = (
-    await runOk(runner, {argv: ['go', 'env', 'GOVERSION', 'GOARCH'], cwd: join(source, 'runc')})
-  ).toString()
   const rootScripts = [guest('debian-root.sh'), guest('apt-settings.sh')]
-  const kubernetes = await built(
-    {
-      name: 'kubernetes',
-      inputs: [
-        ...['build.sh', 'build-runc.sh', 'pause.c'].map((file) => join(source, file)),
-        ...['kubernetes', 'etcd', 'containerd', 'runc'].map((module) => join(source, module)),
-      ],
-      facts: [compiler],
-      build: (directory) => run([join(source, 'build.sh'), directory]),
-    },
-    cache,
-  )
+  const kubernetes = await built(kubernetesRequest(packageRoot, run), cache)
   const root = await built(
     {
       name: 'node-root',
@@ -62,6 +48,28 @@ export async function nodeParts(runner: Runner, packageRoot: string, cache: Buil
     images,
     versions: parseVersions(await readFile(join(kubernetes, 'versions'), 'utf8')),
   }
+}
+
+type Run = (argv: [string, ...string[]]) => Promise<void>
+
+function kubernetesRequest(packageRoot: string, run: Run): BuildRequest {
+  const source = join(packageRoot, 'images/kubernetes')
+  const inputs = ['build.sh', 'build-runc.sh', 'pause.c', 'kubernetes', 'etcd', 'containerd', 'runc']
+  return {
+    name: 'kubernetes',
+    inputs: inputs.map((input) => join(source, input)),
+    facts: [process.arch],
+    build: (directory) => run([join(source, 'build.sh'), directory]),
+  }
+}
+
+/** True when no compiler is needed any more on this computer. */
+export async function kubernetesIsBuilt(packageRoot: string, cacheDirectory: string): Promise<boolean> {
+  const directory = await resultDirectory(
+    kubernetesRequest(packageRoot, () => Promise.resolve()),
+    cacheDirectory,
+  )
+  return (await stat(directory).catch(() => undefined)) !== undefined
 }
 
 function parseVersions(text: string): Record<string, string> {
@@ -88,7 +96,7 @@ export function progress(detail: (text: string) => void): (chunk: Buffer) => voi
       if (line.startsWith('== ')) {
         title = line.slice(3)
         count = 0
-      } else count++
+      } else if (/^[\w./-]+$/.test(line)) count++
       const last = line.startsWith('I: ') ? line.slice(3) : undefined
       detail(last ?? (count > 0 ? `${title}, ${count} packages compiled` : title))
     }

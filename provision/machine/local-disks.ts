@@ -1,4 +1,4 @@
-import {mkdir, rename, rm, stat} from 'node:fs/promises'
+import {chmod, mkdir, rename, rm, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import {runOk} from '../../core/process.js'
 import type {Runner} from '../../core/runner.js'
@@ -35,6 +35,7 @@ export async function createDisks(runner: Runner, directory: string, total: numb
     const draft = `${path}.new`
     await rm(draft, {force: true})
     await runOk(runner, {argv: ['truncate', '--size', String(disk.size), draft]})
+    await chmod(draft, 0o600)
     if (disk.reserved) await runOk(runner, {argv: ['fallocate', '--length', String(disk.size), draft]})
     const lazy = 'lazy_itable_init=1,lazy_journal_init=1,nodiscard'
     await runOk(runner, {argv: ['mkfs.ext4', '-q', '-F', '-m', '0', '-E', lazy, draft]})

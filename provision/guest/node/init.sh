@@ -7,6 +7,13 @@ set -euo pipefail
 cd "$CAGE_NODE_DIR/stage"
 umask 022
 
+# start.sh moves this process to where it belongs; /proc/self/cgroup must hold still while it is read below.
+for _ in $(seq 400); do
+	if [ -e ../delegated ]; then break; fi
+	sleep 0.02
+done
+[ -e ../delegated ]
+
 mount -t tmpfs -o mode=700,size=1m tmpfs .
 cd "$CAGE_NODE_DIR/stage"
 mkdir root disk etcd volumes

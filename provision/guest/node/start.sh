@@ -34,6 +34,7 @@ node_cleanup
 node_cgroups create
 
 : >node.log
+rm -f delegated
 ip link add "$CAGE_NODE_LINK" type veth peer name "${CAGE_NODE_LINK}n"
 ip addr add "$CAGE_NODE_HOST" dev "$CAGE_NODE_LINK"
 ip link set "$CAGE_NODE_LINK" up
@@ -45,11 +46,20 @@ ip link set "$CAGE_NODE_LINK" up
 		"$here/init.sh" </dev/null >>node.log 2>&1
 ) &
 outer=$!
+# The node's first process is the child that is in another process namespace.
+first_process() {
+	local child
+	for child in $(pgrep -P "$outer"); do
+		if [ "$(readlink "/proc/$child/ns/pid")" != "$(readlink /proc/self/ns/pid)" ]; then
+			echo "$child"
+			return
+		fi
+	done 2>/dev/null
+	return 1
+}
 init=
 for _ in $(seq 200); do
-	init=$(pgrep -P "$outer" || true)
-	if [ -n "$init" ]; then break; fi
-	if ! kill -0 "$outer" 2>/dev/null; then break; fi
+	if init=$(first_process) || ! kill -0 "$outer" 2>/dev/null; then break; fi
 	sleep 0.05
 done
 if [ -z "$init" ]; then
@@ -61,6 +71,7 @@ fi
 process_identity "$init" >node.pid
 ip link set "${CAGE_NODE_LINK}n" netns "$init"
 node_cgroups delegate
+touch delegated
 
 way_out "$init"
 disown -a

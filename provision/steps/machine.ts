@@ -1,0 +1,132 @@
+import {join} from 'node:path'
+import {runOk} from '../../core/process.js'
+import {contentHash} from '../build-cache.js'
+import {demandAll, doctorChecks, type DoctorOptions} from '../doctor.js'
+import {applyFirewall, firewallIs, type FirewallSettings} from '../firewall.js'
+import {kubernetesIsBuilt} from '../machine/local-build.js'
+import type {Step} from '../pipeline.js'
+import {computerAddresses, type Places, type ProjectMachine} from '../provisioning.js'
+import {readIfThere, writePrivate} from '../state/files.js'
+import {output} from '../transport/output.js'
+
+type Open = () => Promise<ProjectMachine>
+
+/** From nothing to a cluster that answers, in order. `open` makes the project's record when there is none. */
+export function machineSteps(
+  places: Places,
+  open: Open,
+  computer: Pick<DoctorOptions, 'driver' | 'uid'>,
+): Step[] {
+  return [preflightStep(places, computer), machineStep(open), transportStep(places, open), clusterStep(open)]
+}
+
+/** Everything missing on this computer, named at once, before anything is made. */
+function preflightStep(places: Places, {driver, uid}: Pick<DoctorOptions, 'driver' | 'uid'>): Step {
+  const {runner, stateHome, cacheHome, packageRoot} = places
+  const compiled = () => kubernetesIsBuilt(packageRoot, join(cacheHome, 'cage'))
+  return {
+    name: 'preflight',
+    deadlineMs: 60_000,
+    hints: ['Run `cage doctor`.'],
+    check: async () => {
+      const {platform, version: nodeVersion} = process
+      const options = {
+        runner,
+        driver,
+        uid,
+        platform,
+        nodeVersion,
+        stateHome,
+        cacheHome,
+        compiled: await compiled(),
+      }
+      demandAll(await doctorChecks(options))
+      return true
+    },
+    act: () => Promise.resolve(undefined),
+  }
+}
+
+function machineStep(open: Open): Step {
+  return {
+    name: 'machine',
+    // The first machine of a computer waits for Kubernetes to be compiled.
+    deadlineMs: 60 * 60_000,
+    hints: ['Run `cage doctor`.'],
+    check: async () => (await (await open()).machine.state()) === 'running',
+    act: async (work) => {
+      const {machine} = await open()
+      const before = await machine.state()
+      if (before === 'absent') await machine.create(work)
+      await machine.start(work)
+      return before === 'absent' ? 'created' : before === 'broken' ? 'repaired' : 'started'
+    },
+  }
+}
+
+/** cage's scripts on the machine are those of this cage. */
+function transportStep({packageRoot, runner}: Places, open: Open): Step {
+  const guest = join(packageRoot, 'provision/guest')
+  const mark = '/usr/local/lib/cage/.content'
+  return {
+    name: 'transport',
+    deadlineMs: 60_000,
+    hints: ['Run `cage down`, then `cage up`.'],
+    check: async ({signal}) => {
+      const {machine} = await open()
+      const {code, stdout} = await machine.transport.run({argv: ['cat', mark], signal, timeoutMs: 20_000})
+      return code === 0 && stdout.toString() === (await contentHash([guest], []))
+    },
+    act: async ({signal, detail}) => {
+      detail('copying scripts')
+      const {machine} = await open()
+      const archive = await runOk(runner, {argv: ['tar', '-C', guest, '-c', '.'], signal})
+      const into = ['tar', '-C', '/usr/local/lib/cage', '-x', '--no-same-owner'] as const
+      await output(machine.transport, {argv: into, input: archive, signal})
+      await machine.transport.writeFile(mark, await contentHash([guest], []), '0644')
+      return undefined
+    },
+  }
+}
+
+function clusterStep(open: Open): Step {
+  return {
+    name: 'cluster',
+    deadlineMs: 10 * 60_000,
+    hints: ['Look at /var/log/kubelet/current with `cage machine ssh`.', 'Run `cage down`, then `cage up`.'],
+    check: async ({signal}) => {
+      const {cluster, files} = await open()
+      return (await cluster.state(signal)) === 'ready' && (await readIfThere(files.kubeconfig)) !== undefined
+    },
+    act: async (work) => {
+      const {cluster, files} = await open()
+      const before = await cluster.state(work.signal)
+      if (before === 'absent') await cluster.install(work)
+      await writePrivate(files.kubeconfig, await cluster.kubeconfig())
+      work.detail('waiting until it is ready')
+      return before === 'absent' ? 'installed' : undefined
+    },
+  }
+}
+
+/** What the machine's firewall opens; asked anew at each run, since the dispatcher's address comes later than the cluster. */
+export type FirewallWanted = Pick<FirewallSettings, 'dispatcher' | 'publicPorts' | 'openings'>
+
+/** The machine's firewall for pods: a machine that starts is closed until this step ran. */
+export function firewallStep(open: Open, wanted: () => Promise<FirewallWanted>): Step {
+  const settings = async (): Promise<FirewallSettings> => {
+    const {resolver} = await (await open()).machine.facts()
+    return {...(await wanted()), resolver, computer: computerAddresses()}
+  }
+  return {
+    name: 'firewall',
+    deadlineMs: 60_000,
+    hints: ['Run `cage machine ssh -- nft list table inet cage` to see what is loaded.'],
+    check: async ({signal}) => firewallIs((await open()).machine.transport, await settings(), signal),
+    act: async ({signal}) => {
+      const rules = await settings()
+      await applyFirewall((await open()).machine.transport, rules, signal)
+      return rules.openings.length > 0 ? `${rules.openings.length} openings` : undefined
+    },
+  }
+}
