@@ -36,22 +36,25 @@ const decoders: Record<string, readonly Decode[]> = {
 /**
  * The request's body, judged: small and coded ones as a whole, large ones slice by slice while they are forwarded.
  * Throws Denial for what must not leave, is too large, or cannot be looked into.
+ * @param wholeOnly when somebody has to read or change the body as a whole
  */
 export async function admitBody(
   request: IncomingMessage,
   facts: RequestFacts,
   judge: BodyJudge,
+  wholeOnly = false,
 ): Promise<Body> {
   if (!facts.hasBody) return {kind: 'none'}
   const [coding, ...stacked] = facts.contentEncoding
   const decode = coding === undefined ? undefined : decoders[coding]
+  if (wholeOnly && coding !== undefined) throw new Denial('body_encoding', {status: 415})
   if (coding !== undefined && (!decode || stacked.length > 0))
     throw new Denial('body_encoding', {status: 415})
   const ceiling = decode ? MAX_CODED_BYTES : MAX_BODY_BYTES
   if ((facts.contentLength ?? 0) > ceiling) throw overLimit()
   const source = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
   const head = await readUpTo(source, decode ? MAX_CODED_BYTES : WHOLE_BYTES)
-  if (!head.ended && decode) throw overLimit()
+  if (!head.ended && (decode || wholeOnly)) throw overLimit()
   if (!head.ended)
     return {
       kind: 'stream',

@@ -8,6 +8,8 @@ export interface DenialOptions {
   hint?: string
   /** for the audit only, never for the agent */
   detail?: string
+  /** it was allowed, but could not be done */
+  failed?: boolean
 }
 
 /** A request that must not go on: `reason` is stable, lower snake case, the same in answer, audit and metrics. */
@@ -16,6 +18,7 @@ export class Denial extends CageError {
   readonly status: number
   readonly rule: string | null
   readonly detail: string | undefined
+  readonly failed: boolean
 
   constructor(reason: string, options: DenialOptions = {}) {
     super(reason, {code: 'DENIED', exitCode: ExitCode.denied, hints: [options.hint ?? hintFor(reason)]})
@@ -23,6 +26,7 @@ export class Denial extends CageError {
     this.status = options.status ?? 403
     this.rule = options.rule ?? null
     this.detail = options.detail
+    this.failed = options.failed ?? false
   }
 }
 
@@ -67,12 +71,12 @@ export interface DenialFacts {
 export function denialBody(denial: Denial, facts: DenialFacts, plain: boolean): {type: string; body: Buffer} {
   const hint = denial.hints[0] ?? ''
   if (plain) {
-    const text = `cage: denied: ${denial.reason}. ${hint} (request ${facts.requestId})\n`
+    const text = `cage: ${denial.failed ? 'failed' : 'denied'}: ${denial.reason}. ${hint} (request ${facts.requestId})\n`
     return {type: 'text/plain; charset=utf-8', body: Buffer.from(text)}
   }
   const {requestId, ...rest} = facts
   const json = {
-    error: 'cage_denied',
+    error: denial.failed ? 'cage_failed' : 'cage_denied',
     reason: denial.reason,
     rule: denial.rule,
     request_id: requestId,

@@ -48,7 +48,11 @@ export class Dialer {
       return await open({addresses: [address], port, tls: {name: gitHost, context: this.#contextFor(ca)}})
     } catch (error) {
       const detail = error instanceof Denial ? error.detail : messageOf(error)
-      throw new Denial('dispatcher_unavailable', {status: 502, ...(detail === undefined ? {} : {detail})})
+      throw new Denial('dispatcher_unavailable', {
+        status: 502,
+        failed: true,
+        ...(detail === undefined ? {} : {detail}),
+      })
     }
   }
 
@@ -92,6 +96,7 @@ async function resolve(host: string, enforcement: Enforcement): Promise<string[]
   } catch (error) {
     throw new Denial('upstream_unreachable', {
       status: 502,
+      failed: true,
       hint: 'The name does not resolve.',
       detail: messageOf(error),
     })
@@ -189,8 +194,9 @@ function unreachable(problem: unknown): Denial {
   if (isCertificate)
     return new Denial('upstream_certificate', {
       status: 502,
+      failed: true,
       hint: 'The certificate of the host does not hold.',
       detail,
     })
-  return new Denial('upstream_unreachable', {status: 502, detail})
+  return new Denial('upstream_unreachable', {status: 502, failed: true, detail})
 }

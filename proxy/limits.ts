@@ -15,8 +15,8 @@ interface Usage {
 /** What an admitted request holds; `end` gives the place back. */
 export interface Admission {
   /** Throws Denial when the rule's bytes of this hour are spent. */
-  sent(bytes: number): void
-  end(): void
+  sent: (bytes: number) => void
+  end: () => void
 }
 
 /** Rates per rule: requests per second, requests at once, bytes up per hour. */

@@ -4,6 +4,8 @@ import type {Metrics} from './metrics.js'
 
 const QUIET_MS = 60_000
 const MAX_KEYS = 1024
+/** Different ones may be invented as well, so there is a ceiling for all of them in that time. */
+const MAX_QUIET = 240
 
 /** Every event goes to the ledger and is counted; what repeats without a request behind it is written once a minute. */
 export class Records {
@@ -11,6 +13,9 @@ export class Records {
   readonly #metrics: Metrics
   readonly #now: () => number
   readonly #recent = new Map<string, number>()
+  #windowStart = 0
+  #written = 0
+  #suppressed = 0
 
   constructor(ledger: Ledger, metrics: Metrics, now: () => number = Date.now) {
     this.#ledger = ledger
@@ -37,7 +42,23 @@ export class Records {
     this.#recent.delete(key)
     this.#recent.set(key, now)
     if (this.#recent.size > MAX_KEYS) this.#recent.delete(this.#recent.keys().next().value ?? '')
+    if (!this.#hasRoom(now)) {
+      this.#suppressed++
+      return
+    }
     this.#ledger.record(event)
+  }
+
+  #hasRoom(now: number): boolean {
+    if (Math.abs(now - this.#windowStart) >= QUIET_MS) {
+      const detail = `${this.#suppressed} events`
+      if (this.#suppressed > 0)
+        this.#ledger.record({kind: 'sidecar', decision: 'deny', reason: 'events_suppressed', detail})
+      this.#windowStart = now
+      this.#written = 0
+      this.#suppressed = 0
+    }
+    return ++this.#written <= MAX_QUIET
   }
 
   #count({kind, decision, reason, bytesUp, bytesDown}: AuditEvent): void {

@@ -23,7 +23,7 @@ export interface AuditEvent {
   address?: string
   /** names of substituted credentials */
   credentials?: string[]
-  findings?: {rule: string; place: string; sha256: string}[]
+  findings?: {rule: string; place: string; sha256?: string}[]
   bytesUp?: number
   bytesDown?: number
   ms?: number

@@ -1,6 +1,6 @@
 /** DNS wire format (RFC 1035), as much as one question and its addresses need. */
 
-export const recordType = {A: 1, CNAME: 5, OPT: 41} as const
+export const recordType = {A: 1, CNAME: 5, AAAA: 28, OPT: 41} as const
 export const responseCode = {
   noError: 0,
   formatError: 1,

@@ -1,0 +1,121 @@
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server as HttpServer,
+  type ServerResponse,
+} from 'node:http'
+import type {Socket} from 'node:net'
+import type {Duplex} from 'node:stream'
+import {createServer as createTlsServer, type Server as TlsServer, type TLSSocket} from 'node:tls'
+import type {Leaves} from './certificates/leaves.js'
+import type {Exchange} from './exchange.js'
+import type {Records} from './records.js'
+import {canonicalSni, type ConnectionTarget} from './target.js'
+
+const HEADERS_MS = 10_000
+const IDLE_MS = 300_000
+const MAX_HEADER_BYTES = 16 * 1024
+const HANDSHAKE_MS = 10_000
+
+export const httpOptions = {
+  maxHeaderSize: MAX_HEADER_BYTES,
+  headersTimeout: HEADERS_MS,
+  // Long uploads and long answers are fine; silence is not.
+  requestTimeout: 0,
+  keepAliveTimeout: IDLE_MS,
+  connectionsCheckingInterval: 2000,
+  noDelay: true,
+} as const
+
+/** Ends TLS of the agent's connections and hands every request to the exchange with what its connection said. */
+export class Interceptor {
+  readonly #http: HttpServer
+  readonly #tls: TlsServer
+  readonly #records: Records
+  readonly #targets = new WeakMap<Duplex, ConnectionTarget>()
+  /** handshakes under way, by the addresses and ports of their connection */
+  readonly #handshakes = new Map<string, ConnectionTarget>()
+
+  constructor(exchange: Exchange, leaves: Leaves, records: Records) {
+    this.#records = records
+    this.#http = createHttpServer(httpOptions)
+    // Without a limit Node drops headers silently beyond it; the block's size bounds their number.
+    this.#http.maxHeadersCount = 0
+    const handle = (request: IncomingMessage, response: ServerResponse, expectsContinue = false) => {
+      const target = this.#targets.get(request.socket)
+      if (target) void exchange.handle(request, response, target, expectsContinue)
+      else request.socket.destroy()
+    }
+    this.#http.on('request', (request: IncomingMessage, response: ServerResponse) =>
+      handle(request, response),
+    )
+    this.#http.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
+      handle(request, response, true),
+    )
+    this.#tls = createTlsServer({
+      ALPNProtocols: ['http/1.1'],
+      handshakeTimeout: HANDSHAKE_MS,
+      minVersion: 'TLSv1.2',
+      SNICallback: (name, done) => {
+        const host = canonicalSni(name)
+        if (host === undefined) done(new Error('the server name is no host name'))
+        else done(null, leaves.contextFor(host))
+      },
+    })
+    this.#tls.on('secureConnection', (socket: TLSSocket) => this.#secured(socket))
+    this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) =>
+      this.#failed(error, socket),
+    )
+  }
+
+  /** Plain HTTP on a connection. */
+  plain(socket: Socket, target: ConnectionTarget): void {
+    this.#targets.set(socket, target)
+    this.#http.emit('connection', socket)
+  }
+
+  /** TLS on a connection. */
+  secure(socket: Socket, target: ConnectionTarget): void {
+    const key = connectionKey(socket)
+    this.#handshakes.set(key, target)
+    socket.once('close', () => this.#forget(key, target))
+    this.#tls.emit('connection', socket)
+  }
+
+  #secured(socket: TLSSocket): void {
+    const key = connectionKey(socket)
+    const target = this.#handshakes.get(key)
+    const sni = canonicalSni(socket.servername)
+    if (!target || sni === undefined) {
+      socket.destroy()
+      return
+    }
+    this.#forget(key, target)
+    this.#targets.set(socket, {...target, sni})
+    this.#http.emit('connection', socket)
+  }
+
+  #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {
+    const key = connectionKey(socket)
+    const target = this.#handshakes.get(key)
+    const named = typeof socket.servername === 'string'
+    const host = target?.host ?? canonicalSni(socket.servername)
+    this.#records.writeOnce({
+      kind: 'connection',
+      decision: 'deny',
+      reason: named || /HTTP_REQUEST|WRONG_VERSION/.test(error.code ?? '') ? 'tls_failed' : 'sni_missing',
+      ...(host === undefined ? {} : {host}),
+      ...(target ? {port: target.port} : {}),
+      detail: `${error.code ?? ''} ${error.message}`.trim(),
+    })
+    socket.destroy()
+  }
+
+  #forget(key: string, target: ConnectionTarget): void {
+    if (this.#handshakes.get(key) === target) this.#handshakes.delete(key)
+  }
+}
+
+function connectionKey(socket: Socket): string {
+  return [socket.remoteAddress, socket.remotePort, socket.localAddress, socket.localPort].join(' ')
+}

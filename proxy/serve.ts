@@ -1,0 +1,99 @@
+import {Ledger} from './audit/ledger.js'
+import {openAuthority} from './certificates/authority.js'
+import {Leaves} from './certificates/leaves.js'
+import {publishTrust, readSystemRoots} from './certificates/publish.js'
+import {startControl} from './control.js'
+import {CageError} from '../core/errors.js'
+import {sidecarPort} from '../core/layout.js'
+import {Dialer} from './dial.js'
+import {Exchange} from './exchange.js'
+import {Grants} from './grants.js'
+import {createHealthServer, statusOf} from './health.js'
+import {Interceptor} from './intercept.js'
+import {Limits} from './limits.js'
+import {closed, listen, startListeners} from './listeners.js'
+import {Metrics} from './metrics.js'
+import {startResponder} from './names/responder.js'
+import {SyntheticNames} from './names/synthetic.js'
+import {nameAnswers} from './names/policy.js'
+import {Records} from './records.js'
+
+export interface ServeOptions {
+  /** SPKI DER of the project's Ed25519 key */
+  grantKey: Buffer
+  grantDirectory: string
+  stateDirectory: string
+  ledgerDirectory: string
+  trustDirectory: string
+  controlSocket: string
+}
+
+export interface Sidecar {
+  close(): Promise<void>
+}
+
+/**
+ * Starts the sidecar: everything it needs is there before the first port opens, and what is missing throws. A grant
+ * that is missing or not valid does not: then it runs, denies all, and says why.
+ */
+export async function serve(options: ServeOptions): Promise<Sidecar> {
+  const authority = openAuthority(options.stateDirectory, Date.now())
+  const systemRoots = readSystemRoots()
+  publishTrust(options.trustDirectory, authority.certificate, systemRoots)
+  const ledger = await Ledger.open(options.ledgerDirectory)
+  const metrics = new Metrics()
+  const records = new Records(ledger, metrics)
+  const names = new SyntheticNames(options.stateDirectory)
+  const grants = new Grants(options.grantKey, options.stateDirectory)
+  const noteGrant = () => {
+    const {state} = grants
+    if (state.kind === 'closed')
+      records.write({kind: 'grant', decision: 'deny', reason: state.reason, detail: state.detail})
+    else
+      records.write({
+        kind: 'grant',
+        decision: 'allow',
+        reason: 'grant_in_force',
+        revision: state.enforcement.grant.revision,
+      })
+  }
+  grants.load(options.grantDirectory)
+  noteGrant()
+
+  const exchange = new Exchange({
+    grants,
+    names,
+    limits: new Limits(),
+    dialer: new Dialer(systemRoots),
+    records,
+  })
+  const interceptor = new Interceptor(exchange, new Leaves(authority), records)
+  let started = false
+  const health = createHealthServer({grants, ledger, metrics, started: () => started})
+  const control = await startControl(options.controlSocket, {
+    'grant.put': ({part, credentials}) => {
+      try {
+        const {revision} = grants.put(part, credentials).grant
+        noteGrant()
+        return {revision}
+      } catch (error) {
+        const reason = error instanceof CageError ? error.code.toLowerCase() : 'grant_invalid'
+        records.write({kind: 'grant', decision: 'deny', reason, detail: String(error)})
+        throw error
+      }
+    },
+    status: () => statusOf({grants, ledger, started: () => started}),
+  })
+  const responder = await startResponder(sidecarPort.dns, nameAnswers(grants, names, records))
+  const listeners = await startListeners({exchange, interceptor, names, records})
+  await listen(health, sidecarPort.health)
+  started = true
+  records.write({kind: 'sidecar', decision: 'allow', reason: 'started'})
+  return {
+    close: async () => {
+      records.write({kind: 'sidecar', decision: 'allow', reason: 'stopped'})
+      await Promise.all([listeners.close(), responder.close(), closed(health), closed(control)])
+      await ledger.close()
+    },
+  }
+}

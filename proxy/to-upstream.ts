@@ -1,0 +1,117 @@
+import type {EgressDecision} from '../policy/decide-egress.js'
+import {admitBody, type Body} from './body.js'
+import {bindsBody, substituteBody, substituteHeaders} from './credentials.js'
+import {Denial} from './denial.js'
+import type {Headers, RequestFacts} from './facts.js'
+import {forward, type Outcome} from './forward.js'
+import {Inspection} from './inspect.js'
+import {mcpMessages, type McpMessage} from './mcp.js'
+import {replacementsFor} from './scrub.js'
+import type {Visit} from './visit.js'
+
+/** Decides, limits, scans, substitutes and sends a request to the host it names. Throws Denial. */
+export async function relayToUpstream(visit: Visit): Promise<Outcome> {
+  const {facts, enforcement, note, request, response} = visit
+  // An MCP call is decided by what its body says, so until then only its host is judged.
+  const isMcpCall = facts.method === 'POST' && enforcement.inspectsMcp(facts.host, facts.port)
+  const early = isMcpCall ? undefined : decide([undefined], visit)
+  const known = enforcement.knowsName(facts.host)
+  if (!known) throw new Denial('host_not_allowed')
+  if (visit.names.admit(facts.host, known.wildcard) === undefined) throw new Denial('name_budget')
+
+  const substituted = substituteHeaders(facts.headers, facts, enforcement)
+  const inspection = new Inspection(enforcement.detectors(facts))
+  note.findings = inspection.recorded
+  inspection.target(facts)
+  inspection.headers(substituted.judged)
+  note.path = facts.path
+
+  const bodyIsBound = bindsBody(facts, enforcement)
+  if (facts.hasBody) visit.sendContinue()
+  const body = await admitBody(request, facts, inspection, isMcpCall || bodyIsBound)
+  const decision = early ?? decide(callsIn(body), visit)
+  const bound =
+    bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
+  note.credentials = [...substituted.used, ...(bound?.used ?? [])]
+
+  const replacements = replacementsFor(facts.host, enforcement)
+  const key = `${facts.scheme}://${facts.host}:${facts.port}`
+  const upstream = visit.upstreams.get(key, () => visit.dialer.dial(facts, enforcement))
+  const admission = visit.limits.admit(decision.matched)
+  try {
+    if (body.kind === 'whole') admission.sent(body.bytes.length)
+    const headers = replacements ? plainAnswer(substituted.headers) : substituted.headers
+    const outcome = await forward(
+      upstream.pool,
+      {
+        method: facts.method,
+        path: `${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`,
+        headers: [['host', hostHeader(facts)], ...headers],
+        ...outgoingBody(body, bound?.body, admission.sent),
+        ...(replacements ? {replacements} : {}),
+      },
+      request,
+      response,
+    )
+    if (upstream.address !== undefined) note.address = upstream.address
+    return outcome
+  } finally {
+    admission.end()
+  }
+}
+
+function callsIn(body: Body): (McpMessage | undefined)[] {
+  if (body.kind !== 'whole') throw new Denial('mcp_unreadable', {status: 400})
+  const messages = mcpMessages(body.bytes)
+  // The client's answers to the server: no call, but still a message that a rule has to let through.
+  return messages.length > 0 ? messages : [{method: 'notifications/initialized'}]
+}
+
+/** Every message must pass; the first that does not ends the request. Throws Denial. */
+function decide(messages: (McpMessage | undefined)[], {facts, enforcement, note}: Visit): EgressDecision {
+  const {host, port, scheme, method, path, query, contentType} = facts
+  let result: EgressDecision | undefined
+  for (const mcp of messages) {
+    const asked = {host, port, scheme, method, path, query}
+    const decision = enforcement.decide({
+      ...asked,
+      ...(contentType === undefined ? {} : {contentType}),
+      ...(mcp ? {mcp} : {}),
+    })
+    if (decision.decision === 'deny') throw new Denial(decision.reason, {rule: decision.rule})
+    if (result?.decision !== 'audit') result = decision
+  }
+  if (!result) throw new Denial('host_not_allowed')
+  const {decision, reason, rule} = result
+  Object.assign(note, {decision, reason, rule, to: enforcement.route(host) ? 'route' : 'direct'})
+  if (decision === 'audit') note.would = 'deny'
+  return result
+}
+
+function outgoingBody(body: Body, bound: Buffer | undefined, sent: (bytes: number) => void) {
+  if (body.kind === 'none') return {body: null}
+  if (body.kind === 'whole') return {body: bound ?? body.bytes}
+  return {body: metered(body.chunks, sent), ...(body.length === undefined ? {} : {length: body.length})}
+}
+
+async function* metered(
+  chunks: AsyncGenerator<Buffer>,
+  sent: (bytes: number) => void,
+): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) {
+    sent(chunk.length)
+    yield chunk
+  }
+}
+
+function hostHeader({scheme, host, port}: RequestFacts): string {
+  return port === (scheme === 'https' ? 443 : 80) ? host : `${host}:${port}`
+}
+
+/** The answer must be readable for the scrubber, and whole: a range could cut a value in two. */
+function plainAnswer(headers: Headers): Headers {
+  const kept = headers.filter(
+    ([name]) => !['accept-encoding', 'range', 'if-range'].includes(name.toLowerCase()),
+  )
+  return [...kept, ['accept-encoding', 'identity']]
+}

@@ -1,0 +1,26 @@
+import type {IncomingMessage, ServerResponse} from 'node:http'
+import type {AuditEvent} from './audit/record.js'
+import type {Dialer} from './dial.js'
+import type {Enforcement} from './enforcement.js'
+import type {RequestFacts} from './facts.js'
+import type {Limits} from './limits.js'
+import type {SyntheticNames} from './names/synthetic.js'
+import type {Upstreams} from './upstreams.js'
+
+/** What becomes the audit record; every step adds what it knows. */
+export type Note = Partial<AuditEvent>
+
+/** One request on its way: the same grant from the first step to the last, whatever is swapped meanwhile. */
+export interface Visit {
+  request: IncomingMessage
+  response: ServerResponse
+  facts: RequestFacts
+  enforcement: Enforcement
+  upstreams: Upstreams
+  names: SyntheticNames
+  limits: Limits
+  dialer: Dialer
+  note: Note
+  /** answers `Expect: 100-continue`, when asked; called once the body may come */
+  sendContinue: () => void
+}
