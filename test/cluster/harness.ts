@@ -1,4 +1,4 @@
-import {spawn} from 'node:child_process'
+import {spawn, type ChildProcessWithoutNullStreams} from 'node:child_process'
 import {resolve} from 'node:path'
 
 export interface Outcome {
@@ -62,6 +62,32 @@ export function inTask(
   options: Parameters<typeof run>[2] = {},
 ): Promise<Outcome> {
   return cage(['task', 'exec', task, '--', 'bash', '-c', script], options)
+}
+
+/** The CLI running beside the test, its streams open. */
+export function startCage(args: readonly string[]): ChildProcessWithoutNullStreams {
+  return spawn(process.execPath, [resolve('bin/cage'), ...args], {cwd: repository})
+}
+
+/** A shell script as root on the machine: outside all pods. */
+export function onMachine(script: string): Promise<Outcome> {
+  return cage(['machine', 'ssh', '--', 'bash', '-c', script])
+}
+
+/** SIGKILL to the first process of a running container. */
+export async function killContainer(pod: {namespace: string; pod: string}, container: string): Promise<void> {
+  const filter = [
+    `labels."io.kubernetes.pod.namespace"==${pod.namespace}`,
+    `labels."io.kubernetes.pod.name"==${pod.pod}`,
+    `labels."io.kubernetes.container.name"==${container}`,
+  ].join(',')
+  const {code, stdout, stderr} = await onMachine(`
+    for id in $(ctr -n k8s.io containers ls -q '${filter}'); do
+      pid=$(ctr -n k8s.io tasks ls | awk -v id="$id" '$1 == id && $3 == "RUNNING" {print $2}')
+      [ -n "$pid" ] && kill -9 "$pid" && exit 0
+    done
+    exit 1`)
+  if (code !== 0) throw new Error(`no running container ${container} in ${pod.pod}: ${stdout} ${stderr}`)
 }
 
 export async function git(...args: string[]): Promise<string> {
