@@ -23,7 +23,7 @@ export const dispatcherShape: PodShape = {
         {volume: 'tls', path: dispatcherPath.tls, readOnly: true},
         {volume: 'repositories', path: dispatcherPath.gateState, part: 'gate'},
       ],
-      health: {port: dispatcherPort.health, startup: '/startupz', live: '/livez'},
+      health: {port: dispatcherPort.health, startup: '/startupz', live: '/livez', ready: '/readyz'},
     },
     {
       name: dispatcherContainer.git,

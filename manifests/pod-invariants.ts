@@ -110,6 +110,7 @@ const containerFields = [
   'imagePullPolicy',
   'livenessProbe',
   'name',
+  'readinessProbe',
   'resources',
   'restartPolicy',
   'securityContext',
@@ -181,10 +182,24 @@ function checkContainer(
     ),
     'its mounts are others',
   )
-  demand(
-    shape.health !== undefined || !('livenessProbe' in found || 'startupProbe' in found),
-    'it has a health probe',
-  )
+  demand(same(probePaths(found), shape.health ?? {}), 'its health probes are others')
+}
+
+/** Probes over HTTP on one port, by what they are for; anything else shows as another shape. */
+function probePaths(found: Fields): Fields {
+  const paths: Record<string, unknown> = {}
+  for (const [name, probe] of [
+    ['startup', found['startupProbe']],
+    ['live', found['livenessProbe']],
+    ['ready', found['readinessProbe']],
+  ] as const) {
+    if (probe === undefined) continue
+    const get = fields(fields(probe)['httpGet'])
+    paths[name] = onlyKeys(get, ['path', 'port']) ? get['path'] : 'unknown'
+    paths['port'] = get['port']
+    if ('exec' in fields(probe)) paths[name] = 'a command'
+  }
+  return paths
 }
 
 function checkVolumes(

@@ -96,9 +96,7 @@ const everyContainer = [
   'has(c.securityContext.capabilities)',
   'has(c.securityContext.capabilities.drop)',
   "c.securityContext.capabilities.drop == ['ALL']",
-  ...['args', 'envFrom', 'lifecycle', 'ports', 'volumeDevices', 'readinessProbe'].map(
-    (field) => `!has(c.${field})`,
-  ),
+  ...['args', 'envFrom', 'lifecycle', 'ports', 'volumeDevices'].map((field) => `!has(c.${field})`),
   '(!has(c.env) || c.env.all(e, !has(e.valueFrom)))',
   // dyn: the type checker of the API server knows no quantities.
   'has(dyn(c.resources).limits)',
@@ -207,11 +205,20 @@ function containerLevel(shape: ContainerShape, where: string, traits: ClusterTra
         shape.stays
           ? `has(${where}.restartPolicy) && ${where}.restartPolicy == 'Always'`
           : `!has(${where}.restartPolicy)`,
-        shape.health ? 'true' : `!has(${where}.livenessProbe) && !has(${where}.startupProbe)`,
+        probeIs(`${where}.startupProbe`, shape.health?.startup, shape.health?.port),
+        probeIs(`${where}.livenessProbe`, shape.health?.live, shape.health?.port),
+        probeIs(`${where}.readinessProbe`, shape.health?.ready, shape.health?.port),
       ].join(' && '),
       message: `${shape.name}: restart policy or health probes are others`,
     },
   ]
+}
+
+/** A probe asks this port and path of the pod itself, or is not there; a command would run in the container. */
+function probeIs(probe: string, path: string | undefined, port: number | undefined): string {
+  if (path === undefined || port === undefined) return `!has(${probe})`
+  const get = `${probe}.httpGet`
+  return `has(${probe}) && has(${get}) && ${get}.path == ${text(path)} && ${get}.port == ${port} && !has(${get}.host)`
 }
 
 function volumeIs(volume: VolumeShape, where: string): string {

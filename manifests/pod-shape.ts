@@ -31,7 +31,7 @@ export interface ContainerShape {
   /** an init container that stays (native sidecar) */
   stays?: boolean
   /** health probes over HTTP; absent = none at all */
-  health?: {port: number; startup: string; live: string}
+  health?: {port: number; startup: string; live: string; ready?: string}
 }
 
 export interface MountShape {

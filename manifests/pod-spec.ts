@@ -115,5 +115,15 @@ function probes(health: NonNullable<ContainerShape['health']>): object {
     startupProbe: {httpGet: get(health.startup), periodSeconds: 1, failureThreshold: 60},
     // An event loop that stalls is restarted; the agent runs on behind the fence.
     livenessProbe: {httpGet: get(health.live), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3},
+    ...(health.ready === undefined
+      ? {}
+      : {
+          readinessProbe: {
+            httpGet: get(health.ready),
+            periodSeconds: 2,
+            timeoutSeconds: 5,
+            failureThreshold: 3,
+          },
+        }),
   }
 }

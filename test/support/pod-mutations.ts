@@ -198,6 +198,18 @@ export const podMutations: readonly Mutation[] = [
     mutate: agent((container) => void (container['readinessProbe'] = {exec: {command: ['true']}})),
   },
   {
+    name: 'sidecar whose health is a command',
+    mutate: init(SIDECAR, (container) => void (container['livenessProbe'] = {exec: {command: ['true']}})),
+  },
+  {
+    name: 'sidecar whose health is asked elsewhere',
+    mutate: init(
+      SIDECAR,
+      (container) =>
+        void (container['livenessProbe'] = {httpGet: {path: '/livez', port: 15090, host: '169.254.169.254'}}),
+    ),
+  },
+  {
     name: 'agent with a host port',
     mutate: agent((container) => void (container['ports'] = [{containerPort: 80, hostPort: 80}])),
   },
