@@ -1,7 +1,7 @@
 import {createHash} from 'node:crypto'
-import {tar, type TarEntry} from './tar.js'
-import {epoch, type ImagePlan} from './plan.js'
 import type {Architecture} from './description.js'
+import {epoch, type ImagePlan} from './plan.js'
+import {tar, type TarEntry} from './tar.js'
 
 /** A layer that lies in the cache as an uncompressed tar. */
 export interface BuiltLayer {
@@ -12,31 +12,71 @@ export interface BuiltLayer {
   size: number
 }
 
-/** The image as a docker-archive (what `ctr images import` reads), in pieces; the same inputs give the same bytes. */
-export function dockerArchive(
+/** Part of an OCI archive: `digest` as in `sha256:…`, `size` in bytes. */
+interface Descriptor {
+  mediaType: string
+  digest: string
+  size: number
+}
+
+export interface ImageArchive {
+  /** bytes of the layers that travel */
+  size: number
+  /** the archive, in pieces; the same inputs give the same bytes */
+  bytes: AsyncGenerator<Buffer>
+}
+
+/**
+ * The image as an OCI archive, which `ctr images import` reads (image-spec 1.1, image-layout).
+ * Layers whose digest is in `present` stay out: the machine has them from another image.
+ */
+export function ociArchive(
   image: Pick<ImagePlan, 'reference' | 'config'>,
   layers: readonly BuiltLayer[],
   architecture: Architecture,
-): AsyncGenerator<Buffer> {
-  const config = Buffer.from(
-    JSON.stringify({
-      architecture,
-      os: 'linux',
-      created: new Date(epoch * 1000).toISOString(),
-      config: image.config,
-      rootfs: {type: 'layers', diff_ids: layers.map(({sha256}) => `sha256:${sha256}`)},
-      history: layers.map(() => ({created_by: 'cage'})),
+  present: ReadonlySet<string>,
+): ImageArchive {
+  const config = blob('application/vnd.oci.image.config.v1+json', {
+    architecture,
+    os: 'linux',
+    created: new Date(epoch * 1000).toISOString(),
+    config: image.config,
+    rootfs: {type: 'layers', diff_ids: layers.map(digestOf)},
+    history: layers.map(() => ({created_by: 'cage'})),
+  })
+  const manifest = blob('application/vnd.oci.image.manifest.v1+json', {
+    schemaVersion: 2,
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    config: config.descriptor,
+    layers: layers.map((layer): Descriptor => {
+      return {mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: digestOf(layer), size: layer.size}
     }),
-  )
-  const configName = `${createHash('sha256').update(config).digest('hex')}.json`
-  const layerName = ({sha256}: BuiltLayer) => `${sha256}/layer.tar`
-  const manifest = [{Config: configName, RepoTags: [image.reference], Layers: layers.map(layerName)}]
+  })
+  const annotations = {'io.containerd.image.name': image.reference}
+  const index = {schemaVersion: 2, manifests: [{...manifest.descriptor, annotations}]}
+  const travelling = layers.filter((layer) => !present.has(digestOf(layer)))
   const entries: TarEntry[] = [
-    {kind: 'file', path: 'manifest.json', mode: 0o644, content: Buffer.from(JSON.stringify(manifest))},
-    {kind: 'file', path: configName, mode: 0o644, content: config},
-    ...layers.map((layer): TarEntry => {
-      return {kind: 'copy', path: layerName(layer), mode: 0o644, from: layer.path, size: layer.size}
+    json('oci-layout', {imageLayoutVersion: '1.0.0'}),
+    json('index.json', index),
+    config.entry,
+    manifest.entry,
+    ...travelling.map((layer): TarEntry => {
+      return {kind: 'copy', path: blobPath(digestOf(layer)), mode: 0o644, from: layer.path, size: layer.size}
     }),
   ]
-  return tar(entries, epoch)
+  return {size: travelling.reduce((sum, {size}) => sum + size, 0), bytes: tar(entries, epoch)}
+}
+
+const digestOf = ({sha256}: BuiltLayer) => `sha256:${sha256}`
+const blobPath = (digest: string) => `blobs/${digest.replace(':', '/')}`
+
+function json(path: string, value: object): TarEntry {
+  return {kind: 'file', path, mode: 0o644, content: Buffer.from(JSON.stringify(value))}
+}
+
+function blob(mediaType: string, value: object): {descriptor: Descriptor; entry: TarEntry} {
+  const content = Buffer.from(JSON.stringify(value))
+  const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`
+  const entry: TarEntry = {kind: 'file', path: blobPath(digest), mode: 0o644, content}
+  return {descriptor: {mediaType, digest, size: content.length}, entry}
 }

@@ -3,7 +3,7 @@ import {pipeline} from 'node:stream/promises'
 import type {Clock} from '../../core/clock.js'
 import {CageError, messageOf} from '../../core/errors.js'
 import type {Runner} from '../../core/runner.js'
-import {dockerArchive, type BuiltLayer} from '../images/archive.js'
+import {ociArchive, type BuiltLayer, type ImageArchive} from '../images/archive.js'
 import type {Architecture} from '../images/description.js'
 import {provideLayers, tidyCache} from '../images/layers.js'
 import {planImages, type ImagePlan} from '../images/plan.js'
@@ -73,13 +73,13 @@ async function importImage(
 ): Promise<void> {
   const parts = image.layers.map(({key}) => {
     const layer = layers.get(key)
-    if (layer === undefined)
-      throw new CageError(`a layer of image ${image.name} vanished from the cache`, {
-        code: 'IMAGE_LAYER_LOST',
-      })
-    return layer
+    if (layer) return layer
+    throw new CageError(`a layer of image ${image.name} vanished from the cache`, {
+      code: 'IMAGE_LAYER_LOST',
+      hints: ['Run `cage up` again: it builds the layer again.'],
+    })
   })
-  const megabytes = Math.ceil(parts.reduce((sum, {size}) => sum + size, 0) / 1e6)
+  const archive = ociArchive(image, parts, architecture, await presentLayers(transport, work))
   const running = await transport.start({
     argv: ['/usr/local/lib/cage/import-image.sh', image.reference],
     signal: work.signal,
@@ -87,18 +87,7 @@ async function importImage(
   let stderr = ''
   running.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-4096)))
   running.stdout.resume()
-  let sent = 0
-  const counted = async function* () {
-    for await (const chunk of dockerArchive(image, parts, architecture)) {
-      const before = Math.floor(sent / 50e6)
-      sent += chunk.length
-      if (Math.floor(sent / 50e6) !== before)
-        work.detail(`${image.name}: ${Math.floor(sent / 1e6)} of ${megabytes} MB`)
-      yield chunk
-    }
-  }
-  work.detail(`${image.name}: importing ${megabytes} MB`)
-  const poured = await pipeline(Readable.from(counted()), running.stdin).then(
+  const poured = await pipeline(Readable.from(told(archive, image.name, work)), running.stdin).then(
     () => undefined,
     (cause: unknown) => cause,
   )
@@ -110,4 +99,24 @@ async function importImage(
     hints: ['Check the free space of the machine with `cage status`, then run `cage up` again.'],
     cause: poured,
   })
+}
+
+/** Digests of what the container runtime keeps; empty when it does not say, then everything travels. */
+async function presentLayers(transport: Transport, {signal}: StepTools): Promise<ReadonlySet<string>> {
+  const argv = ['ctr', '--namespace', 'k8s.io', 'content', 'ls', '--quiet'] as const
+  const {code, stdout} = await transport.run({argv, signal})
+  return new Set(code === 0 ? stdout.toString().trim().split('\n') : [])
+}
+
+async function* told({bytes, size}: ImageArchive, name: string, work: StepTools): AsyncGenerator<Buffer> {
+  const total = Math.ceil(size / 1e6)
+  let sent = 0
+  let shown = -1
+  for await (const chunk of bytes) {
+    sent += chunk.length
+    const tens = Math.floor(sent / 10e6)
+    if (tens !== shown) work.detail(`${name}: ${tens * 10} of ${total} MB`)
+    shown = tens
+    yield chunk
+  }
 }

@@ -1,3 +1,4 @@
+import {execFileSync} from 'node:child_process'
 import {mkdirSync, writeFileSync} from 'node:fs'
 import {dirname, join} from 'node:path'
 import {PassThrough} from 'node:stream'
@@ -15,6 +16,8 @@ export class FakeImageMachine {
   /** exit codes of the next calls, by the program's base name; default 0 */
   readonly failing = new Map<string, {code: number; stderr: string}>()
   readonly files = new Map<string, string>()
+  /** as a container runtime does: blobs of imported images are listed by their digest */
+  keepsContent = false
 
   readonly transport: Transport = {
     run: (command) => Promise.resolve(this.#run(command)),
@@ -36,6 +39,8 @@ export class FakeImageMachine {
       onOutput?.(Buffer.from('I: extracting archives...\n'), 'stderr')
       this.files.set(out, `debian ${users} ${packages.join(' ')}`)
     }
+    if (argv.includes('content'))
+      return {code: 0, stdout: Buffer.from(this.#digests().join('\n')), stderr: ''}
     const lines = [...this.images].map(
       ([reference, unpacked]) => `${reference} type sha256:1 complete (2/2) 1 MiB/1 MiB ${unpacked}`,
     )
@@ -44,6 +49,14 @@ export class FakeImageMachine {
       stdout: Buffer.from(['REF TYPE DIGEST STATUS SIZE UNPACKED', ...lines].join('\n')),
       stderr: '',
     }
+  }
+
+  #digests(): string[] {
+    const archives = this.keepsContent ? [...this.imported.values()] : []
+    const names = archives.flatMap((input) => execFileSync('tar', ['-t'], {input}).toString().split('\n'))
+    return names
+      .filter((name) => name.startsWith('blobs/'))
+      .map((name) => name.slice('blobs/'.length).replace('/', ':'))
   }
 
   #start(argv: RemoteCommand['argv']): RunningCommand {

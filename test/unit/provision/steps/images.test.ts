@@ -78,6 +78,19 @@ describe('step images', () => {
     expect(npm.runs).toBe(1)
   })
 
+  it('sends only the layers that the machine does not have', async () => {
+    machine.keepsContent = true
+    await up()
+    const whole = machine.imported.get((await imageReferences(root, 'amd64')).proxy)?.length ?? 0
+    writeFileSync(join(root, 'dist/proxy.js'), 'export default 2\n')
+    await up()
+    const archive = machine.imported.get((await imageReferences(root, 'amd64')).proxy)
+    expect(archive?.length).toBeLessThan(whole)
+    const layers = execFileSync('tar', ['-t'], {input: archive}).toString().trim().split('\n')
+    // oci-layout, index, configuration, manifest, and the layer with the bundle
+    expect(layers).toHaveLength(5)
+  })
+
   it('imports again what was not unpacked', async () => {
     await up()
     const {agent} = await imageReferences(root, 'amd64')
@@ -100,8 +113,12 @@ describe('step images', () => {
     await up()
     const archive = machine.imported.get((await imageReferences(root, 'amd64')).agent)
     const tarOf = (args: string[], input: Buffer | undefined) => execFileSync('tar', args, {input})
-    const manifest = JSON.parse(tarOf(['-xO', 'manifest.json'], archive).toString()) as {Layers: string[]}[]
-    const layers = manifest[0]!.Layers.map((layer) => tarOf(['-xO', layer], archive))
+    const blobOf = (digest: string) => tarOf(['-xO', `blobs/${digest.replace(':', '/')}`], archive)
+    const index = JSON.parse(tarOf(['-xO', 'index.json'], archive).toString()) as {
+      manifests: {digest: string}[]
+    }
+    const manifest = JSON.parse(blobOf(index.manifests[0]!.digest).toString()) as {layers: {digest: string}[]}
+    const layers = manifest.layers.map(({digest}) => blobOf(digest))
     expect(tarOf(['-t'], layers[0]).toString().trim().split('\n')).toEqual([
       'usr/local/bin/node',
       'usr/share/doc/node/copyright',
