@@ -2,6 +2,7 @@ import {text} from 'node:stream/consumers'
 import {CageError, ExitCode, messageOf} from '../core/errors.js'
 import {sidecarPath, trustPath} from '../core/layout.js'
 import {readLedger} from './audit/read.js'
+import {systemRootsPath} from './certificates/publish.js'
 import {askControl} from './control.js'
 import {runProbe} from './probe/main.js'
 import {serve} from './serve.js'
@@ -9,7 +10,7 @@ import {serve} from './serve.js'
 /** The sidecar's program: `serve` in its container, `probe` as the agent's uid, `control` and `audit` by exec. */
 const commands: Record<string, (args: string[]) => Promise<number>> = {
   serve: serveForever,
-  probe: () => runProbe(process.env, process.stdout),
+  probe: () => runProbe((process.env['CAGE_PROBE_CLOSED'] ?? '').split(' '), trustPath.ca, process.stdout),
   control: async () => {
     const answer = await askControl(sidecarPath.socket, await text(process.stdin))
     process.stdout.write(`${JSON.stringify(answer)}\n`)
@@ -30,6 +31,7 @@ async function serveForever(): Promise<number> {
     ledgerDirectory: sidecarPath.ledger,
     trustDirectory: trustPath.dir,
     controlSocket: sidecarPath.socket,
+    systemRoots: systemRootsPath,
   })
   process.stdout.write('cage sidecar: listening\n')
   await new Promise<void>((resolve) => process.once('SIGTERM', resolve).once('SIGINT', resolve))

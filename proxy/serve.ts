@@ -26,6 +26,8 @@ export interface ServeOptions {
   ledgerDirectory: string
   trustDirectory: string
   controlSocket: string
+  /** PEM file of the public roots */
+  systemRoots: string
 }
 
 export interface Sidecar {
@@ -38,7 +40,7 @@ export interface Sidecar {
  */
 export async function serve(options: ServeOptions): Promise<Sidecar> {
   const authority = openAuthority(options.stateDirectory, Date.now())
-  const systemRoots = readSystemRoots()
+  const systemRoots = readSystemRoots(options.systemRoots)
   publishTrust(options.trustDirectory, authority.certificate, systemRoots)
   const ledger = await Ledger.open(options.ledgerDirectory)
   const metrics = new Metrics()

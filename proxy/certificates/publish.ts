@@ -26,6 +26,6 @@ export function publishTrust(directory: string, authority: string, systemRoots: 
   for (const [path, content] of files) writeAtomically(join(directory, basename(path)), content, 0o644)
 }
 
-export function readSystemRoots(path = systemRootsPath): string {
+export function readSystemRoots(path: string): string {
   return readFileSync(path, 'utf8')
 }

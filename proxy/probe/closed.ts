@@ -1,7 +1,7 @@
 import {readFileSync} from 'node:fs'
 import {connect} from 'node:net'
 import {connect as connectTls} from 'node:tls'
-import {gitHost, trustPath} from '../../core/layout.js'
+import {gitHost} from '../../core/layout.js'
 
 const WAIT_MS = 2000
 
@@ -10,11 +10,11 @@ const WAIT_MS = 2000
  * the sidecar's TLS, on 80 its refusal, and on any other port nothing may come but the end.
  * Resolves with how it was closed.
  */
-export async function tcpIsClosed(target: string): Promise<string> {
+export async function tcpIsClosed(target: string, caPath: string): Promise<string> {
   const [, host = '', portText = ''] = /^\[?([0-9A-Fa-f.:]+?)\]?:(\d{1,5})$/.exec(target) ?? []
   const port = Number(portText)
   if (host === '') throw new Error('is not ADDRESS:PORT')
-  if (port === 443) return speaksSidecarTls(host, port)
+  if (port === 443) return speaksSidecarTls(host, port, caPath)
   return watch(
     host,
     port,
@@ -22,13 +22,13 @@ export async function tcpIsClosed(target: string): Promise<string> {
   )
 }
 
-function speaksSidecarTls(host: string, port: number): Promise<string> {
+function speaksSidecarTls(host: string, port: number, caPath: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connectTls({
       host,
       port,
       servername: gitHost,
-      ca: readFileSync(trustPath.ca),
+      ca: readFileSync(caPath),
       timeout: WAIT_MS,
       rejectUnauthorized: false,
     })

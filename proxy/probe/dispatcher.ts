@@ -1,17 +1,17 @@
 import {readFileSync} from 'node:fs'
 import {request} from 'node:https'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {gitHost, trustPath} from '../../core/layout.js'
+import {gitHost} from '../../core/layout.js'
 
 const DEADLINE_MS = 30_000
 const ATTEMPT_MS = 5000
 const PAUSE_MS = 300
 
 /** The one way out works: name, fence, sidecar, its certificate and the dispatcher behind it. */
-export async function dispatcherAnswers(): Promise<string> {
+export async function dispatcherAnswers(caPath: string): Promise<string> {
   const deadline = Date.now() + DEADLINE_MS
   for (;;) {
-    const problem = await ready().catch((error: unknown) =>
+    const problem = await ready(caPath).catch((error: unknown) =>
       error instanceof Error ? error.message : String(error),
     )
     if (problem === undefined) return ''
@@ -21,9 +21,9 @@ export async function dispatcherAnswers(): Promise<string> {
 }
 
 /** What was wrong, or undefined. */
-function ready(): Promise<string | undefined> {
+function ready(caPath: string): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
-    const ca = readFileSync(trustPath.ca)
+    const ca = readFileSync(caPath)
     const asked = request(
       {host: gitHost, path: '/ready', ca, agent: false, timeout: ATTEMPT_MS},
       (response) => {

@@ -4,14 +4,20 @@ import {checks, type Check} from './checks.js'
 /**
  * Proves from the agent's side that the fence holds and the sidecar answers; otherwise the pod must not start.
  * One line per check. Returns the exit code.
+ * @param targets `ADDRESS:PORT` of what is known to answer
+ * @param caPath PEM of the pod's CA
  */
-export async function runProbe(environment: NodeJS.ProcessEnv, output: Writable): Promise<number> {
-  const closed = (environment['CAGE_PROBE_CLOSED'] ?? '').split(' ').filter((text) => text !== '')
+export async function runProbe(
+  targets: readonly string[],
+  caPath: string,
+  output: Writable,
+): Promise<number> {
+  const closed = targets.filter((text) => text !== '')
   let failures = 0
   // Nobody has shown that silence means a fence when nothing was asked that would answer.
   const all: Check[] =
     closed.length > 0
-      ? checks(closed)
+      ? checks(closed, caPath)
       : [{name: 'CAGE_PROBE_CLOSED', run: () => Promise.reject(new Error('names no address'))}]
   for (const {name, run} of all) {
     const problem = await run().then(

@@ -9,7 +9,7 @@ import {processRunner} from '../../../core/process.js'
 import {openAuthority} from '../../../proxy/certificates/authority.js'
 import {certificatesOf, time, unsigned} from '../../../core/certificates/der.js'
 import {Leaves} from '../../../proxy/certificates/leaves.js'
-import {publishTrust, readSystemRoots} from '../../../proxy/certificates/publish.js'
+import {publishTrust, readSystemRoots, systemRootsPath} from '../../../proxy/certificates/publish.js'
 
 let directory: string
 beforeEach(() => {
@@ -152,7 +152,7 @@ describe('leaf certificates', () => {
 describe('what the agent trusts', () => {
   test('is written as a CA file, a bundle with the public roots and a store that Java lists', async () => {
     const authority = openAuthority(directory, Date.now())
-    const roots = readSystemRoots()
+    const roots = readSystemRoots(systemRootsPath)
     publishTrust(directory, authority.certificate, roots)
     expect(readFileSync(join(directory, 'ca.pem'), 'utf8')).toBe(authority.certificate)
     const bundle = certificatesOf(readFileSync(join(directory, 'bundle.pem'), 'utf8'))
@@ -171,7 +171,11 @@ describe('what the agent trusts', () => {
   })
 
   test('never holds a private key', () => {
-    publishTrust(directory, openAuthority(directory, Date.now()).certificate, readSystemRoots())
+    publishTrust(
+      directory,
+      openAuthority(directory, Date.now()).certificate,
+      readSystemRoots(systemRootsPath),
+    )
     for (const file of ['ca.pem', 'bundle.pem', 'truststore.p12'])
       expect(readFileSync(join(directory, file), 'latin1')).not.toContain('PRIVATE KEY')
   })
