@@ -1,6 +1,6 @@
 import {gitHost} from '../core/layout.js'
 import {CageError, ExitCode} from '../core/errors.js'
-import type {ProjectSettings} from '../policy/load.js'
+import type {ProjectSettings} from '../policy/settings.js'
 import {currentBranch} from '../tasks/git/hosted.js'
 import type {ProjectContext} from './project-context.js'
 
@@ -20,7 +20,11 @@ export function originUrl(settings: ProjectSettings): string {
 export async function baseBranch({settings, repository, runner, env}: ProjectContext): Promise<string> {
   if (settings.repository.base !== undefined) return settings.repository.base
   const local = {runner, directory: repository.directory, env}
-  for (const candidate of [await remoteHead(local), await existing(local, ['main', 'master']), await currentBranch(local)]) {
+  for (const candidate of [
+    await remoteHead(local),
+    await existing(local, ['main', 'master']),
+    await currentBranch(local),
+  ]) {
     if (candidate !== undefined) return candidate
   }
   throw new CageError('this repository has no branch to start from', {
@@ -35,8 +39,13 @@ type Local = Parameters<typeof currentBranch>[0]
 async function remoteHead({runner, directory, env}: Local): Promise<string | undefined> {
   const argv = ['git', 'symbolic-ref', '--quiet', '--short', 'refs/remotes/origin/HEAD'] as const
   const {code, stdout} = await runner.run({argv, cwd: directory, env})
-  const branch = stdout.toString().trim().replace(/^origin\//, '')
-  return code === 0 && branch !== '' && (await hasBranch({runner, directory, env}, branch)) ? branch : undefined
+  const branch = stdout
+    .toString()
+    .trim()
+    .replace(/^origin\//, '')
+  return code === 0 && branch !== '' && (await hasBranch({runner, directory, env}, branch))
+    ? branch
+    : undefined
 }
 
 async function existing(local: Local, names: readonly string[]): Promise<string | undefined> {

@@ -6,7 +6,7 @@ import {processRunner} from '../core/process.js'
 import type {Reporter} from '../core/report.js'
 import type {Runner} from '../core/runner.js'
 import type {Cluster} from '../kube/cluster.js'
-import type {ProjectSettings} from '../policy/load.js'
+import type {ProjectSettings} from '../policy/settings.js'
 import type {Places, ProjectMachine} from '../provision/provisioning.js'
 import {projectFiles, type ProjectFiles} from '../provision/state/layout.js'
 import {homes, type Homes} from './environment.js'
@@ -114,5 +114,7 @@ export class ProjectContext {
 }
 
 function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(env).filter((pair): pair is [string, string] => pair[1] !== undefined))
+  return Object.fromEntries(
+    Object.entries(env).filter((pair): pair is [string, string] => pair[1] !== undefined),
+  )
 }

@@ -29,7 +29,10 @@ export async function findRepository(runner: Runner, folder: string): Promise<Re
   throw new CageError(`${cwd} is not inside the work tree of a git repository`, {
     code: 'NO_REPOSITORY',
     exitCode: ExitCode.precondition,
-    hints: ['Change to your repository, or name it with `-C <dir>`.', 'A new one: `git init`, and one commit.'],
+    hints: [
+      'Change to your repository, or name it with `-C <dir>`.',
+      'A new one: `git init`, and one commit.',
+    ],
   })
 }
 

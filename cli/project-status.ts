@@ -1,5 +1,5 @@
 import type {Opening} from './openings.js'
-import {openingsOf} from './openings.js'
+import {openingsOf, wideOpenings} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 
 export interface ProjectStatus {
@@ -16,7 +16,7 @@ const NO_CLUSTER = {version: '', ready: false, userNamespaces: false, networkPol
 export async function statusOf(project: ProjectContext): Promise<ProjectStatus> {
   const {findMachine} = await import('../provision/provisioning.js')
   const found = await findMachine(project.places, project.id)
-  const openings = openingsOf(project.settings).openings
+  const openings = [...openingsOf(project.settings).openings, ...wideOpenings(project.settings)]
   const name = project.settings.project
   if (!found) {
     return {

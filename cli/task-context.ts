@@ -26,5 +26,7 @@ export async function dispatcherControl(project: ProjectContext): Promise<Dispat
 /** The hosted repository, for the person's own fetches and pushes. */
 export async function hostedFarEnd(project: ProjectContext): Promise<FarEnd> {
   const control = await dispatcherControl(project)
-  return dispatcherFarEnd(await project.cluster(), project.id, hostedRepository(project.settings), () => control.pod())
+  return dispatcherFarEnd(await project.cluster(), project.id, hostedRepository(project.settings), () =>
+    control.pod(),
+  )
 }

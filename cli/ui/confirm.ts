@@ -9,3 +9,8 @@ export async function confirmName(question: string): Promise<string> {
     prompt.close()
   }
 }
+
+/** A yes or no question on the person's terminal; anything but yes is no. */
+export async function confirm(question: string): Promise<boolean> {
+  return /^y(es)?$/i.test(await confirmName(`${question} [y/N]`))
+}
