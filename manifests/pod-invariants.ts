@@ -5,6 +5,7 @@ import {invalid} from './objects.js'
 import {
   named,
   seccomp,
+  tolerations,
   type ClusterTraits,
   type ContainerShape,
   type PodShape,
@@ -40,6 +41,7 @@ export function podProblems(
   demand(spec['enableServiceLinks'] === false, 'it gets the environment of other services')
   demand(spec['shareProcessNamespace'] !== true, 'its containers share processes')
   demand(spec['priorityClassName'] === shape.priorityClass, 'its priority is another')
+  demand(same(spec['tolerations'], tolerations), 'its tolerations are others')
   demand(spec['dnsPolicy'] === 'None', 'it uses a resolver of the cluster')
   demand(
     same(spec['dnsConfig'], {nameservers: shape.nameservers, options: [{name: 'ndots', value: '1'}]}),
@@ -101,6 +103,7 @@ const podFields = [
   'serviceAccountName',
   'shareProcessNamespace',
   'terminationGracePeriodSeconds',
+  'tolerations',
   'volumes',
 ]
 const containerFields = [

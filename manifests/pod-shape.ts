@@ -63,6 +63,13 @@ export interface ClusterTraits {
   storageClass?: string
 }
 
+/** A machine that slept or restarts keeps its pods: nobody deletes them because the node was away. */
+export const tolerations = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'].map((key) => ({
+  key,
+  operator: 'Exists',
+  effect: 'NoExecute',
+}))
+
 /** `{type: Localhost, …}` or `{type: RuntimeDefault}` */
 export function seccomp(traits: Pick<ClusterTraits, 'seccompProfile'>): Record<string, string> {
   return traits.seccompProfile === undefined

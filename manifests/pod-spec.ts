@@ -2,6 +2,7 @@ import {bytesQuantity, cpuQuantity, MiB} from './quantity.js'
 import {
   named,
   seccomp,
+  tolerations,
   type ClusterTraits,
   type ContainerShape,
   type PodShape,
@@ -78,6 +79,7 @@ export function podSettings(shape: PodShape, traits: ClusterTraits): Record<stri
     hostUsers: traits.userNamespaces ? false : null,
     serviceAccount: shape.serviceAccount,
     priorityClass: shape.priorityClass,
+    tolerations,
     dnsConfig: {nameservers: [...shape.nameservers], options: [{name: 'ndots', value: '1'}]},
     securityContext: {
       fsGroup: shape.fsGroup,
