@@ -2,7 +2,7 @@ import {container} from '../core/layout.js'
 import {BoundedText} from './agent-state.js'
 import {inClone} from './exec.js'
 import {namespaceOf, type TaskContext} from './context.js'
-import {podRef} from './store.js'
+import {podRef, type StoredTask} from './store.js'
 import type {UnsavedWork} from './task.js'
 
 const DEADLINE_MS = 20_000
@@ -32,4 +32,29 @@ export async function readUnsavedWork(context: TaskContext, task: string): Promi
 export function parseCounts(text: string): UnsavedWork | undefined {
   const match = /^(\d{1,9})\n\s*(\d{1,9})\s*$/.exec(text)
   return match ? {commits: Number(match[1]), files: Number(match[2])} : undefined
+}
+
+const NOTHING: UnsavedWork = {commits: 0, files: 0}
+
+/** As the pod says now, or as it said when the task was stopped; undefined when nobody knows. */
+export async function unsavedWork(
+  context: TaskContext,
+  stored: StoredTask,
+): Promise<UnsavedWork | undefined> {
+  if (stored.view.phase === 'Running') return readUnsavedWork(context, stored.name)
+  return neverWorked(stored) ? NOTHING : stored.record.unsavedAtStop
+}
+
+/** The agent's container never ran, or the person has agreed to the removal already. */
+function neverWorked({record, pod, revision}: StoredTask): boolean {
+  // A record that cannot be read has no size: nobody agreed to anything there.
+  if (record.wanted === 'removing' && record.diskBytes > 0) return true
+  if (revision > 1) return false
+  if (!pod) return record.wanted === 'creating'
+  const agent = pod.status?.containerStatuses?.find(({name}) => name === container.agent)
+  return (
+    agent?.state?.running === undefined &&
+    agent?.state?.terminated === undefined &&
+    !agent?.lastState?.terminated
+  )
 }

@@ -88,7 +88,8 @@ function leaveKey(leave: () => void): Transform {
   })
 }
 
-function filtered(filter: TerminalFilter, output: Writable): Writable {
+/** A stream that lets through what may reach a terminal. */
+export function filtered(filter: TerminalFilter, output: Writable): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done) {
       const allowed = filter.write(chunk)

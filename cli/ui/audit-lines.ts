@@ -1,0 +1,41 @@
+import {visible} from '../../core/quote.js'
+import type {AuditRecord} from '../../tasks/audit/read.js'
+
+/** One JSON object on one line: who wrote it, then the record's own fields. */
+export function auditJson({source, task, record}: AuditRecord): string {
+  return JSON.stringify({source, ...(task === undefined ? {} : {task}), ...record})
+}
+
+/** `TIME TASK DECISION WHAT: REASON`, every text escaped. */
+export function auditLine({source, task, time, record}: AuditRecord): string {
+  const decision = word(record, 'decision') ?? word(record, 'phase') ?? '-'
+  const what = source === 'sidecar' ? networkText(record) : gitText(record)
+  const reason = word(record, 'reason') ?? word(record, 'detail')
+  const line = [time, task ?? '-', decision.padEnd(6), what].join('  ')
+  return visible(reason === undefined ? line : `${line}: ${reason}`)
+}
+
+function networkText(record: Record<string, unknown>): string {
+  const {host, port, path, method, kind} = record
+  const where =
+    host === undefined ? '' : `${text(host)}${port === undefined ? '' : `:${text(port)}`}${text(path ?? '')}`
+  return [text(kind ?? '-'), text(method ?? ''), where].filter((part) => part !== '').join(' ')
+}
+
+function gitText(record: Record<string, unknown>): string {
+  const commands = Array.isArray(record['commands']) ? record['commands'] : []
+  const refs = commands.map((command: unknown) => text((command as {ref?: unknown}).ref ?? '')).join(' ')
+  return [text(record['op'] ?? '-'), text(record['repository'] ?? record['repo'] ?? ''), refs]
+    .filter((part) => part !== '')
+    .join(' ')
+}
+
+function word(record: Record<string, unknown>, name: string): string | undefined {
+  const value = record[name]
+  if (Array.isArray(value)) return value.length > 0 ? value.map(text).join(', ') : undefined
+  return value === undefined || value === null || value === '' ? undefined : text(value)
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}

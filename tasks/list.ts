@@ -1,0 +1,43 @@
+import {clusterNames} from '../core/layout.js'
+import {readAgentState, startingAgent} from './agent-state.js'
+import {namespaceOf, type TaskContext} from './context.js'
+import {findStored, listStored, type StoredTask} from './store.js'
+import type {AgentReport, Task} from './task.js'
+
+/** All tasks of the project, oldest first, with what their pods say about themselves. */
+export async function listTasks(context: TaskContext): Promise<Task[]> {
+  const stored = await listStored(context)
+  return Promise.all(stored.map((task) => describeTask(context, task)))
+}
+
+/** Errors: TASK_NOT_FOUND, TASK_AMBIGUOUS. */
+export async function showTask(context: TaskContext, wanted: string | undefined): Promise<Task> {
+  return describeTask(context, await findStored(context, wanted))
+}
+
+export async function describeTask(context: TaskContext, stored: StoredTask): Promise<Task> {
+  const {name, record, view, created} = stored
+  const running = view.phase === 'Running'
+  const agent = running ? await askAgent(context, stored) : (record.agentAtStop ?? startingAgent)
+  return {
+    name,
+    branch: record.branch,
+    base: record.base,
+    phase: view.phase,
+    agent: {name: record.agent, ...agent},
+    pod: clusterNames.pod(name),
+    namespace: namespaceOf(context),
+    created,
+    ...(view.reason === undefined ? {} : {reason: view.reason}),
+  }
+}
+
+async function askAgent(context: TaskContext, {name}: StoredTask): Promise<AgentReport> {
+  const report = await readAgentState(
+    context.cluster,
+    namespaceOf(context),
+    clusterNames.pod(name),
+    context.signal,
+  )
+  return report ?? startingAgent
+}
