@@ -7,9 +7,8 @@ import {dispatcherPath, dispatcherPort} from '../core/layout.js'
 import {processRunner} from '../core/process.js'
 import {control, serve} from './clients.js'
 import {runGate} from './gate/run.js'
-import {serveOperator} from './git/operator.js'
-import {serveGate} from './git/server.js'
-import {openGitService} from './git/service.js'
+import {runGit} from './git/run.js'
+import {gitSocket, operatorSocket} from './socket-api.js'
 import {runScanWorker} from './scan/worker.js'
 
 const usage = `usage: dispatcher gate [--run DIR] [--tls DIR] [--state DIR] [--port N] [--health-port N]
@@ -35,9 +34,7 @@ function parse() {
 
 const log = (text: string) =>
   process.stderr.write(`${JSON.stringify({ts: new Date().toISOString(), log: text})}\n`)
-const gitSocket = ({run}: Values) => join(run, 'git.sock')
 const controlSocket = ({run}: Values) => join(run, 'control.sock')
-const operatorSocket = ({volume}: Values) => join(volume, 'operator', 'operator.sock')
 
 function environment(name: string): string {
   const value = process.env[name]
@@ -51,7 +48,7 @@ async function gate(values: Values): Promise<void> {
     grantKey: Buffer.from(environment('CAGE_GRANT_KEY'), 'base64'),
     project: environment('CAGE_PROJECT_ID'),
     tls: values.tls,
-    gitSocket: gitSocket(values),
+    gitSocket: gitSocket(values.run),
     controlSocket: controlSocket(values),
     stateDirectory: values.state,
     port: Number(values.port),
@@ -61,17 +58,9 @@ async function gate(values: Values): Promise<void> {
   })
 }
 
-async function git(values: Values): Promise<void> {
-  const service = await openGitService({
-    volume: values.volume,
-    runner: processRunner,
-    clock: systemClock,
-    scanModule: new URL(import.meta.url),
-    log,
-  })
-  await serveOperator(service, operatorSocket(values), systemClock, log)
-  await serveGate(service, gitSocket(values), log)
-  log('serving repositories')
+function git({volume, run}: Values): Promise<void> {
+  const scanModule = new URL(import.meta.url)
+  return runGit({volume, run, runner: processRunner, clock: systemClock, scanModule, log})
 }
 
 /** Ends although stdin may still be open, but not before everything is written. */
@@ -100,7 +89,7 @@ async function main(): Promise<void> {
   ) {
     const {protocol} = values
     const greeting = {service, repository, ...(protocol === undefined ? {} : {protocol})} as const
-    await exitWith(await serve(operatorSocket(values), greeting, process.stdin, process.stdout))
+    await exitWith(await serve(operatorSocket(values.volume), greeting, process.stdin, process.stdout))
   } else throw new CageError(usage, {code: 'USAGE', exitCode: ExitCode.usage})
 }
 

@@ -16,6 +16,12 @@
  * The first three carry the grant in a header: `gate` has checked its signature and that the handle stands for it.
  */
 
+/** Served by `git`, for `gate`. */
+export const gitSocket = (run: string): string => `${run}/git.sock`
+
+/** Served by `git`, for the person's own git: on the volume, which `gate` does not mount. */
+export const operatorSocket = (volume: string): string => `${volume}/operator/operator.sock`
+
 /** base64 of the JSON text of a GitGrant */
 export const grantHeader = 'x-cage-grant'
 /** the request's name in messages and in the journal */

@@ -167,8 +167,9 @@ class Inspector {
       this.#unscanned++
       if (this.#problems.length < MAX_SIZE_PROBLEMS)
         this.#problems.push(tooLarge(rest.toString(), size, rules.blobBytes))
-    } else if (this.#skipsScan(type, size)) this.#unscanned++
-    else await write(this.#contents.stdin, Buffer.concat([Buffer.from(`${id} `), rest, Buffer.from('\n')]))
+    } else if (this.#skipsScan(type, size)) {
+      if (type !== 'tree') this.#unscanned++
+    } else await write(this.#contents.stdin, Buffer.concat([Buffer.from(`${id} `), rest, Buffer.from('\n')]))
   }
 
   #skipsScan(type: string, size: number): boolean {

@@ -68,6 +68,8 @@ export async function openGitService({
     fingerprintKey: await fingerprintKey(join(volume, 'fingerprint.key')),
     deadline: scanDeadline,
   })
+  // The first thread is warm before the first push.
+  await scan.scan([Buffer.from('warm')])
   const maintenance = new Maintenance(git, log)
   const push = new PushEngine({
     git,

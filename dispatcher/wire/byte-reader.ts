@@ -30,15 +30,16 @@ export class ByteReader {
     return bytes
   }
 
-  /** One line without its end; undefined at the end of the stream. */
+  /** One line without its end, as soon as it is there; undefined at the end of the stream. */
   async line(limit = 64 * 1024): Promise<Buffer | undefined> {
-    for (let size = 256; ; size *= 2) {
-      const bytes = await this.peek(Math.min(size, limit))
-      const end = bytes.indexOf(0x0a)
+    for (let searched = 0; ;) {
+      const end = this.#held.indexOf(0x0a, searched)
       if (end >= 0) return (await this.take(end + 1)).subarray(0, end)
-      if (bytes.length < Math.min(size, limit))
-        return bytes.length === 0 ? undefined : this.take(bytes.length)
-      if (size >= limit) throw new RangeError(`a line of more than ${limit} bytes`)
+      if (this.#held.length > limit) throw new RangeError(`a line of more than ${limit} bytes`)
+      searched = this.#held.length
+      const chunk = await this.#pull()
+      if (!chunk) return searched === 0 ? undefined : this.take(searched)
+      this.#held = searched === 0 ? chunk : Buffer.concat([this.#held, chunk])
     }
   }
 
@@ -67,7 +68,7 @@ export class ByteReader {
 
   async #pull(): Promise<Buffer | undefined> {
     if (this.#ended) return undefined
-    const next = await this.#source.next()
+    const next: IteratorResult<Buffer, unknown> = await this.#source.next()
     if (next.done !== true) return next.value
     this.#ended = true
     return undefined

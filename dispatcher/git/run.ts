@@ -1,0 +1,13 @@
+import {gitSocket, operatorSocket} from '../socket-api.js'
+import {serveOperator} from './operator.js'
+import {serveGate} from './server.js'
+import {openGitService, type GitServiceOptions} from './service.js'
+
+/** Repairs the volume, then serves the person's git and `gate`. @param options.run directory shared with `gate` */
+export async function runGit(options: GitServiceOptions & {run: string}): Promise<void> {
+  const {volume, run, clock, log} = options
+  const service = await openGitService(options)
+  await serveOperator(service, operatorSocket(volume), clock, log)
+  await serveGate(service, gitSocket(run), log)
+  log('serving repositories')
+}

@@ -1,0 +1,411 @@
+import {execFile, execFileSync, spawn, spawnSync, type ChildProcess} from 'node:child_process'
+import {chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {request as sendPlain} from 'node:http'
+import {request as send, type RequestOptions} from 'node:https'
+import {createServer} from 'node:net'
+import {setTimeout as sleep} from 'node:timers/promises'
+import {handleHeader, uid} from '../../core/layout.js'
+import type {GitGrant, SignedPart} from '../../policy/grant.js'
+import {generateGrantKey, newHandle, signGrant} from '../../policy/sign.js'
+import {GitSandbox} from './git-sandbox.js'
+import {egressGrant, gitGrant} from './grants.js'
+
+const PROJECT = 'shop-0a1b2c3d'
+const HOST = 'git.cage.internal'
+const BANNER = [
+  "import {createRequire as __createRequire} from 'node:module'",
+  'const require = __createRequire(import.meta.url)',
+].join(';')
+
+export interface TestTask {
+  name: string
+  handle: string
+  part: SignedPart
+  grant: GitGrant
+}
+
+export interface Finished {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+export interface Answer {
+  status: number
+  headers: Record<string, string | string[] | undefined>
+  body: Buffer
+}
+
+/**
+ * The dispatcher as it runs in its pod: the bundle, two processes, two users when this is root, TLS and a Unix socket.
+ * `box` holds the clients' repositories, `home` is the person's.
+ */
+export class TestDispatcher {
+  readonly box = new GitSandbox()
+  readonly key = generateGrantKey()
+  readonly volume: string
+  readonly run: string
+  readonly state: string
+  readonly separate = process.getuid?.() === 0
+  port = 0
+  healthPort = 0
+  log = ''
+  readonly #tls: string
+  readonly #children = new Map<'gate' | 'git', ChildProcess>()
+  readonly #bundle: string
+  /** the `git` process that dies where it is told to */
+  readonly #faulty: string
+
+  private constructor(volume: string | undefined) {
+    const {box} = this
+    chmodSync(box.folder, 0o711)
+    this.volume = volume ?? this.#folder('volume', uid.git)
+    if (volume !== undefined && this.separate) chownSync(volume, uid.git, uid.git)
+    this.run = this.#folder('run', uid.git)
+    chmodSync(this.run, 0o777)
+    this.state = this.#folder('state', uid.gate)
+    this.#tls = this.#folder('tls', uid.gate)
+    const code = this.#folder('code', 0)
+    chmodSync(code, 0o755)
+    this.#bundle = `${code}/dispatcher.js`
+    writeFileSync(`${code}/package.json`, '{"type":"module"}')
+    this.#faulty = `${code}/dispatcher-with-faults.js`
+    bundle('dispatcher/main.ts', this.#bundle)
+    bundle('test/support/dispatcher-with-faults.ts', this.#faulty)
+    this.#makeCertificate()
+  }
+
+  /** @param options.volume an existing folder */
+  static async start(options: {volume?: string} = {}): Promise<TestDispatcher> {
+    const dispatcher = new TestDispatcher(options.volume)
+    dispatcher.port = await freePort()
+    dispatcher.healthPort = await freePort()
+    dispatcher.startGit()
+    dispatcher.startGate()
+    await dispatcher.ready()
+    return dispatcher
+  }
+
+  /** `shop.git` with `main` seeded from `home` by the person's own git */
+  static async startSeeded(options: {volume?: string} = {}): Promise<TestDispatcher> {
+    const dispatcher = await TestDispatcher.start(options)
+    dispatcher.control({op: 'repository.init', repository: 'shop.git', defaultBranch: 'main'})
+    dispatcher.box.init('home')
+    dispatcher.box.commit('home', 'main', 'README.md', 'shop\n')
+    dispatcher.box.commit('home', 'main', 'src/app.js', 'export const app = 1\n')
+    const {code, stderr} = dispatcher.asOperator('home', 'push', 'cage::shop', 'main')
+    if (code !== 0) throw new Error(`seeding failed: ${stderr}`)
+    return dispatcher
+  }
+
+  /** @param fault `before PROGRAM` or `after PROGRAM`: where the process kills itself */
+  startGit(fault?: string): void {
+    const args = ['git', '--run', this.run, '--volume', this.volume]
+    if (fault === undefined) this.#spawn('git', this.#bundle, args, uid.git, {})
+    else this.#spawn('git', this.#faulty, args, uid.git, {CAGE_TEST_FAULT: fault})
+  }
+
+  startGate(): void {
+    const ports = ['--port', String(this.port), '--health-port', String(this.healthPort)]
+    const grantKey = this.key.publicKeyDer.toString('base64')
+    const args = ['gate', '--run', this.run, '--tls', this.#tls, '--state', this.state, ...ports]
+    this.#spawn('gate', this.#bundle, args, uid.gate, {CAGE_GRANT_KEY: grantKey, CAGE_PROJECT_ID: PROJECT})
+  }
+
+  pid(which: 'gate' | 'git'): number {
+    return this.#children.get(which)?.pid ?? 0
+  }
+
+  async kill(which: 'gate' | 'git', signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#children.get(which)
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    const gone = new Promise((resolve) => child.once('exit', resolve))
+    child.kill(signal)
+    await gone
+  }
+
+  async exited(which: 'gate' | 'git'): Promise<void> {
+    const child = this.#children.get(which)
+    if (child && child.exitCode === null && child.signalCode === null)
+      await new Promise((resolve) => child.once('exit', resolve))
+  }
+
+  /** Waits until gate says that both containers answer. */
+  async ready(): Promise<void> {
+    for (;;) {
+      const status = await new Promise<number>((resolve) => {
+        sendPlain({port: this.healthPort, path: '/readyz'}, (response) => {
+          response.resume()
+          resolve(response.statusCode ?? 0)
+        })
+          .on('error', () => resolve(0))
+          .end()
+      })
+      if (status === 200) return
+      for (const [name, child] of this.#children) {
+        if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}\n${this.log}`)
+      }
+      await sleep(50)
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.kill('gate')
+    await this.kill('git')
+    this.box.remove()
+  }
+
+  /** A signed document in place, and the handle that stands for it. */
+  task(name: string, over: Partial<GitGrant> = {}, push: Partial<GitGrant['push']> = {}): TestTask {
+    const task = this.signed(name, over, push)
+    const {code, stdout} = this.control({op: 'document.put', part: task.part})
+    if (code !== 0) throw new Error(`document.put: ${stdout}`)
+    return task
+  }
+
+  /** The same, not yet known to the dispatcher. */
+  signed(
+    name: string,
+    over: Partial<GitGrant> = {},
+    push: Partial<GitGrant['push']> = {},
+    handle: string = newHandle(),
+    privateKeyPem: string = this.key.privateKeyPem,
+  ): TestTask {
+    const branch = over.branch ?? name
+    const base = gitGrant({task: name, branch, ...over})
+    const grant = {...base, push: {...base.push, refs: [`refs/heads/${branch}`], ...push}}
+    const {project, revision} = grant
+    const egress = egressGrant({task: name, revision, project})
+    const parts = signGrant({project, task: name, revision, handle, egress, git: grant}, privateKeyPem)
+    return {name, handle, part: parts.git, grant}
+  }
+
+  control(request: unknown): Finished {
+    return this.#program(['control', '--run', this.run], uid.gate, `${JSON.stringify(request)}\n`)
+  }
+
+  /** Every record of the journal, oldest first. */
+  journal(query: {task?: string; since?: string} = {}): Record<string, unknown>[] {
+    const {stdout} = this.control({op: 'audit', ...query})
+    return stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+  }
+
+  /** git as an agent runs it, with the header that its sidecar adds. */
+  gitAs(task: {handle: string}, where: string, ...args: string[]): Finished {
+    const {env, argv} = this.#client(task.handle, where, args)
+    const {status, stdout, stderr} = spawnSync('git', argv, {env, input: '', maxBuffer: 1 << 28})
+    return {code: status ?? -1, stdout: stdout.toString(), stderr: stderr.toString()}
+  }
+
+  gitAsAsync(task: {handle: string}, where: string, ...args: string[]): Promise<Finished> {
+    const {env, argv} = this.#client(task.handle, where, args)
+    return new Promise((resolve) => {
+      execFile('git', argv, {env}, (error, stdout, stderr) => {
+        resolve({code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, stdout, stderr})
+      })
+    })
+  }
+
+  /** The person's git through `serve`, as exec runs it: remote `cage::REPOSITORY`. */
+  asOperator(where: string, ...args: string[]): Finished {
+    const helper = this.#folder('helpers', 0)
+    const owner = this.separate ? `setpriv --reuid=${uid.git} --regid=${uid.git} --clear-groups` : ''
+    const script = `#!/bin/sh
+exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \${GIT_PROTOCOL:+--protocol "$GIT_PROTOCOL"} --volume "${this.volume}"
+`
+    writeFileSync(`${helper}/serve`, script, {mode: 0o755})
+    const argv = [
+      '-C',
+      this.box.path(where),
+      '-c',
+      'protocol.ext.allow=always',
+      ...args.map((arg) => this.#operatorUrl(arg, helper)),
+    ]
+    const {status, stdout, stderr} = spawnSync('git', argv, {
+      env: this.box.env,
+      input: '',
+      maxBuffer: 1 << 28,
+    })
+    return {code: status ?? -1, stdout: stdout.toString(), stderr: stderr.toString()}
+  }
+
+  url(repository = 'shop.git'): string {
+    return `https://${HOST}:${this.port}/${repository}`
+  }
+
+  /** A clone of the task's own, with `origin` set. */
+  clone(task: {handle: string}, name: string, ...args: string[]): string {
+    const {code, stderr} = this.gitAs(task, '.', 'clone', '-q', ...args, this.url(), name)
+    if (code !== 0) throw new Error(stderr)
+    return this.box.path(name)
+  }
+
+  /** The hosted repository itself, read from outside: what really happened. */
+  hosted(...args: string[]): string {
+    return execFileSync('git', ['--git-dir', `${this.volume}/repositories/shop.git`, ...args], {
+      env: {
+        ...this.box.env,
+        GIT_CONFIG_COUNT: '1',
+        GIT_CONFIG_KEY_0: 'safe.directory',
+        GIT_CONFIG_VALUE_0: '*',
+      },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+      .toString()
+      .trim()
+  }
+
+  refs(): Record<string, string> {
+    const lines = this.hosted('for-each-ref', '--format=%(refname) %(objectname)').split('\n').filter(Boolean)
+    return Object.fromEntries(lines.map((line) => line.split(' ') as [string, string]))
+  }
+
+  has(object: string): boolean {
+    try {
+      this.hosted('cat-file', '-e', object)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** What lies in quarantine: nothing, once every push is answered. */
+  quarantined(): string[] {
+    return readdirSync(`${this.volume}/quarantine`)
+  }
+
+  request(options: RequestOptions & {handle?: string; body?: Buffer | string}): Promise<Answer> {
+    const {handle, body, headers, ...rest} = options
+    return new Promise((resolve, reject) => {
+      const request = send(
+        {
+          host: '127.0.0.1',
+          port: this.port,
+          servername: HOST,
+          ca: readFileSync(`${this.#tls}/ca.crt`),
+          agent: false,
+          headers: Object.assign({host: HOST}, handle === undefined ? {} : {[handleHeader]: handle}, headers),
+          ...rest,
+        },
+        (response) => {
+          const chunks: Buffer[] = []
+          response.on('data', (chunk: Buffer) => chunks.push(chunk))
+          response.on('error', reject)
+          response.on('end', () =>
+            resolve({
+              status: response.statusCode ?? 0,
+              headers: response.headers,
+              body: Buffer.concat(chunks),
+            }),
+          )
+        },
+      )
+      request.on('error', reject)
+      request.end(body)
+    })
+  }
+
+  get certificate(): Buffer {
+    return readFileSync(`${this.#tls}/ca.crt`)
+  }
+
+  #client(handle: string, where: string, args: string[]): {env: Record<string, string>; argv: string[]} {
+    const config = {
+      'http.extraHeader': `x-cage-handle: ${handle}`,
+      'http.sslCAInfo': `${this.#tls}/ca.crt`,
+      'http.curloptResolve': `${HOST}:${this.port}:127.0.0.1`,
+    }
+    const env: Record<string, string> = {...this.box.env, GIT_TERMINAL_PROMPT: '0', GIT_CONFIG_COUNT: '3'}
+    Object.entries(config).forEach(([name, value], index) => {
+      env[`GIT_CONFIG_KEY_${index}`] = name
+      env[`GIT_CONFIG_VALUE_${index}`] = value
+    })
+    return {env, argv: ['-C', this.box.path(where), ...args]}
+  }
+
+  #operatorUrl(arg: string, helper: string): string {
+    return arg.startsWith('cage::') ? `ext::${helper}/serve %S ${arg.slice('cage::'.length)}` : arg
+  }
+
+  #program(args: string[], user: number, input: string): Finished {
+    const {status, stdout, stderr} = spawnSync(process.execPath, [this.#bundle, ...args], {
+      env: {},
+      input,
+      maxBuffer: 1 << 28,
+      ...(this.separate ? {uid: user, gid: user} : {}),
+    })
+    return {code: status ?? -1, stdout: stdout.toString(), stderr: stderr.toString()}
+  }
+
+  #spawn(
+    name: 'gate' | 'git',
+    code: string,
+    args: string[],
+    user: number,
+    env: Record<string, string>,
+  ): void {
+    const child = spawn(process.execPath, [code, ...args], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(this.separate ? {uid: user, gid: user} : {}),
+    })
+    const keep = (chunk: Buffer) => (this.log += `${name}: ${chunk.toString()}`)
+    child.stdout.on('data', keep)
+    child.stderr.on('data', keep)
+    this.#children.set(name, child)
+  }
+
+  #folder(name: string, owner: number): string {
+    const path = this.box.path(name)
+    mkdirSync(path, {recursive: true, mode: 0o700})
+    if (this.separate) chownSync(path, owner, owner)
+    return path
+  }
+
+  #makeCertificate(): void {
+    const openssl = (...args: string[]) => execFileSync('openssl', args, {cwd: this.#tls, stdio: 'pipe'})
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+    openssl(
+      'req',
+      '-x509',
+      ...key,
+      '-keyout',
+      'ca.key',
+      '-out',
+      'ca.crt',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=test CA',
+    )
+    openssl('req', ...key, '-keyout', 'tls.key', '-out', 'tls.csr', '-subj', `/CN=${HOST}`)
+    writeFileSync(`${this.#tls}/san`, `subjectAltName=DNS:${HOST}`)
+    const signer = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san']
+    openssl('x509', '-req', '-in', 'tls.csr', ...signer, '-out', 'tls.crt')
+    if (this.separate)
+      for (const file of ['tls.key', 'tls.crt']) chownSync(`${this.#tls}/${file}`, uid.gate, uid.gate)
+  }
+}
+
+function bundle(entry: string, outfile: string): void {
+  const options = ['--bundle', '--platform=node', '--format=esm', '--target=node20', '--log-level=warning']
+  execFileSync('node_modules/.bin/esbuild', [
+    entry,
+    ...options,
+    `--banner:js=${BANNER}`,
+    `--outfile=${outfile}`,
+  ])
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}
