@@ -3,7 +3,7 @@ import {clusterNames} from '../core/layout.js'
 import type {BaseView} from './base-view.js'
 import {dispatcherShape} from './dispatcher-shape.js'
 import {invalid} from './objects.js'
-import {podValidations} from './pod-policy.js'
+import {podValidations, podVariables} from './pod-policy.js'
 import {taskShape} from './task-shape.js'
 
 /** What no template may lose: the default deny, the pinned pod shapes, namespaces without tokens. */
@@ -56,6 +56,7 @@ function pins(policy: KubeObject, validations: readonly object[]): boolean {
     matchConditions?: unknown
     matchConstraints?: {resourceRules?: unknown; [other: string]: unknown}
     validations?: unknown[]
+    variables?: unknown
   }
   const found = new Set((spec.validations ?? []).map((validation) => JSON.stringify(validation)))
   return (
@@ -63,6 +64,7 @@ function pins(policy: KubeObject, validations: readonly object[]): boolean {
     spec.matchConditions === undefined &&
     Object.keys(spec.matchConstraints ?? {}).join() === 'resourceRules' &&
     JSON.stringify(spec.matchConstraints?.resourceRules) === JSON.stringify(podRules) &&
+    JSON.stringify(spec.variables) === JSON.stringify(podVariables) &&
     validations.every((validation) => found.has(JSON.stringify(validation)))
   )
 }

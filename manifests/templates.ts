@@ -1,7 +1,7 @@
 import {existsSync, readFileSync} from 'node:fs'
 import {join} from 'node:path'
 import Handlebars from 'handlebars'
-import {CageError, ExitCode, messageOf} from '../core/errors.js'
+import {CageError, ExitCode} from '../core/errors.js'
 import {packageRoot} from '../core/package-root.js'
 import {shellQuote} from '../core/quote.js'
 import {lintTemplate} from './template-lint.js'
@@ -9,7 +9,7 @@ import {lintTemplate} from './template-lint.js'
 /** Renders the template files of `templates/`; a file of the same name in `overrides` takes the place of cage's own. */
 export class Templates {
   private readonly directories: readonly string[]
-  private readonly compiled = new Map<string, Handlebars.TemplateDelegate>()
+  private readonly compiled = new Map<string, {names: string[]; text: Handlebars.TemplateDelegate}>()
 
   constructor(options: {overrides?: string} = {}) {
     const own = join(packageRoot(), 'templates')
@@ -23,14 +23,12 @@ export class Templates {
       template = this.compile(name)
       this.compiled.set(name, template)
     }
-    try {
-      return template(view)
-    } catch (cause) {
-      throw invalid(name, [messageOf(cause)], cause)
-    }
+    const missing = template.names.filter((value) => view[value] === undefined)
+    if (missing.length > 0) throw invalid(name, [`no value for ${missing.join(', ')}`])
+    return template.text(view)
   }
 
-  private compile(name: string): Handlebars.TemplateDelegate {
+  private compile(name: string): {names: string[]; text: Handlebars.TemplateDelegate} {
     const file = this.directories.map((directory) => join(directory, `${name}.hbs`)).find(existsSync)
     if (file === undefined) throw invalid(`${name}.hbs`, ['there is no such template'])
     const text = readFileSync(file, 'utf8')
@@ -40,23 +38,25 @@ export class Templates {
     handlebars.registerHelper('yaml', yamlValue)
     handlebars.registerHelper('sh', (value: unknown) => shellQuote(String(value)))
     // Quoting is done by the two functions; the escaping for HTML would spoil it.
-    return handlebars.compile(text, {noEscape: true, strict: true, knownHelpers: {yaml: true, sh: true}})
+    return {
+      // The lint leaves no other form.
+      names: [...text.matchAll(/\{\{~?\s*(?:yaml|sh)\s+(\w+)\s*~?\}\}/g)].map(([, value]) => value ?? ''),
+      text: handlebars.compile(text, {noEscape: true, strict: true, knownHelpers: {yaml: true, sh: true}}),
+    }
   }
 }
 
 /** A value as JSON, which is YAML for scalars, lists and objects alike; no value can end its own line. */
 function yamlValue(value: unknown): string {
-  if (value === undefined) throw new Error('a value is undefined')
   return JSON.stringify(value).replace(
     /[\u007f-\u009f\u2028\u2029\ufeff]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }
 
-function invalid(file: string, problems: readonly string[], cause?: unknown): CageError {
+function invalid(file: string, problems: readonly string[]): CageError {
   return new CageError(`template ${file}: ${problems.join('; ')}`, {
     code: 'TEMPLATE_INVALID',
     exitCode: ExitCode.usage,
-    cause,
   })
 }

@@ -1,0 +1,182 @@
+import {mkdtempSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {describe, expect, it} from '@jest/globals'
+import {baseObjects} from '../../../manifests/base.js'
+import {dispatcherObjects} from '../../../manifests/dispatcher.js'
+import {parseObjects, toYaml} from '../../../manifests/objects.js'
+import {taskPod} from '../../../manifests/task-pod.js'
+import {lintTemplate} from '../../../manifests/template-lint.js'
+import {Templates} from '../../../manifests/templates.js'
+import {baseView, dispatcherView, taskPodView} from '../../support/manifest-views.js'
+
+const own = readdirSync('templates')
+
+function overridden(name: string, change: (text: string) => string): Templates {
+  const directory = mkdtempSync(join(tmpdir(), 'cage-templates-'))
+  writeFileSync(join(directory, name), change(readFileSync(join('templates', name), 'utf8')))
+  return new Templates({overrides: directory})
+}
+
+describe('templates', () => {
+  it.each(own)('%s can do nothing but insert quoted values', (name) => {
+    expect(lintTemplate(readFileSync(join('templates', name), 'utf8'))).toEqual([])
+  })
+
+  it.each([
+    ['a: {{name}}', '1:4'],
+    ['a: {{this}}', '1:4'],
+    ['a:\nb: {{{name}}}', '2:4'],
+    ['a: {{&name}}', '1:4'],
+    ['{{#if a}}x{{/if}}', '1:1'],
+    ['{{#each a}}{{yaml b}}{{/each}}', '1:1'],
+    ['{{> other}}', '1:1'],
+    ['{{#> other}}{{/other}}', '1:1'],
+    ['{{yaml a b}}', '1:1'],
+    ['{{yaml (lookup a "b")}}', '1:1'],
+    ['{{yaml "text"}}', '1:1'],
+    ['{{yaml ../a}}', '1:1'],
+    ['{{yaml a.b}}', '1:1'],
+    ['{{yaml @root}}', '1:1'],
+    ['{{yaml a x=b}}', '1:1'],
+    ['{{lookup a}}', '1:1'],
+    ['{{yaml a', '1:1'],
+  ])('refuses %j', (text, where) => {
+    expect(lintTemplate(text)).toEqual([expect.stringContaining(`${where} `)])
+  })
+
+  it('refuses an override that the lint refuses, and says where', () => {
+    const templates = overridden('task-pod.yaml.hbs', (text) => `${text}\n{{{name}}}\n`)
+    expect(() => taskPod(taskPodView(), templates)).toThrow(
+      /task-pod\.yaml\.hbs: \d+:1 a value without quoting/,
+    )
+  })
+
+  it('keeps every value one value', () => {
+    const hostile = 'x\nspec:\n  hostNetwork: true\n# "\' {{yaml name}} \u2028 \u0085 no 1.10 &a *b !!js'
+    const text = new Templates().render('task-config.yaml', {
+      name: 'config-a',
+      namespace: 'ns',
+      labels: {},
+      annotations: {hostile},
+      data: {prompt: hostile, no: 'no', number: '1.10'},
+      binaryData: {},
+    })
+    const [object] = parseObjects('x', text, ['ConfigMap'])
+    expect(object).toMatchObject({
+      data: {prompt: hostile, no: 'no', number: '1.10'},
+      metadata: {annotations: {hostile}},
+    })
+    expect(object).not.toHaveProperty('spec')
+  })
+
+  it('refuses a view without a value', () => {
+    expect(() => new Templates().render('storage.yaml', {})).toThrow(
+      /template storage.yaml: no value for name/,
+    )
+  })
+
+  it('quotes for readers of YAML 1.1', () => {
+    const yaml = toYaml([
+      {apiVersion: 'v1', kind: 'X', metadata: {name: 'a'}, data: {a: 'no', b: '12:30:45', c: '0755', d: 'y'}},
+    ])
+    expect(yaml).toContain('a: "no"')
+    expect(yaml).toContain('b: "12:30:45"')
+    expect(yaml).toContain('c: "0755"')
+  })
+})
+
+describe('an override of a template', () => {
+  it('may add words for people', () => {
+    const templates = overridden('task-pod.yaml.hbs', (text) => text.replace('spec:', '# our cluster\nspec:'))
+    expect(taskPod(taskPodView(), templates)).toEqual(taskPod(taskPodView()))
+  })
+
+  it.each<[string, (text: string) => string]>([
+    ['drops the fence', (text) => text.replace('- {{yaml fence}}', '')],
+    ['drops the probe', (text) => text.replace('- {{yaml probe}}', '')],
+    ['adds a container', (text) => text.replace('  containers:', '  containers:\n    - {name: x, image: y}')],
+    ['uses the host network', (text) => text.replace('spec:', 'spec:\n  hostNetwork: true')],
+    [
+      'mounts a token',
+      (text) => text.replace('automountServiceAccountToken: false', 'automountServiceAccountToken: true'),
+    ],
+    ['drops the security context', (text) => text.replace('securityContext: {{yaml securityContext}}', '')],
+    ['drops user namespaces', (text) => text.replace('hostUsers: {{yaml hostUsers}}', '')],
+    ['adds an object', (text) => `${text}---\napiVersion: v1\nkind: Pod\nmetadata: {name: other}\n`],
+    ['says a key twice', (text) => text.replace('dnsPolicy: None', 'dnsPolicy: None\n  dnsPolicy: Default')],
+    ['replaces the whole', () => 'apiVersion: v1\nkind: Pod\nmetadata: {name: task-x}\nspec: {}\n'],
+  ])('is refused when it %s', (_, change) => {
+    expect(() => taskPod(taskPodView(), overridden('task-pod.yaml.hbs', change))).toThrow(/is not sound/)
+  })
+
+  it.each<[string, string, (text: string) => string]>([
+    [
+      'opens the network',
+      'task-namespace.yaml.hbs',
+      (text) => text.replace('policyTypes: [Ingress, Egress]', 'policyTypes: [Ingress]'),
+    ],
+    [
+      'hands out tokens',
+      'task-namespace.yaml.hbs',
+      (text) => text.replace('automountServiceAccountToken: false', ''),
+    ],
+    [
+      'lowers pod security',
+      'dispatcher-namespace.yaml.hbs',
+      (text) => text.replace('restricted', 'baseline'),
+    ],
+    ['only warns', 'admission.yaml.hbs', (text) => text.replace('[Deny]', '[Warn]')],
+    [
+      'fails open',
+      'admission.yaml.hbs',
+      (text) => text.replace('failurePolicy: Fail', 'failurePolicy: Ignore'),
+    ],
+    ['looks at new pods only', 'admission.yaml.hbs', (text) => text.replace('[CREATE, UPDATE]', '[CREATE]')],
+    [
+      'skips debug containers',
+      'admission.yaml.hbs',
+      (text) => text.replace('pods/ephemeralcontainers, ', ''),
+    ],
+    [
+      'drops the validations',
+      'admission.yaml.hbs',
+      (text) => text.replace('validations: {{yaml validations}}', 'validations: []'),
+    ],
+    [
+      'binds elsewhere',
+      'admission.yaml.hbs',
+      (text) => text.replace('metadata.name: {{yaml namespace}}', 'metadata.name: other'),
+    ],
+    [
+      'excludes by a condition',
+      'admission.yaml.hbs',
+      (text) =>
+        text.replace(
+          'failurePolicy: Fail',
+          "failurePolicy: Fail\n  matchConditions: [{name: x, expression: 'false'}]",
+        ),
+    ],
+    [
+      'excludes by a name',
+      'admission.yaml.hbs',
+      (text) =>
+        text.replace(
+          '    resourceRules:',
+          '    excludeResourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]\n    resourceRules:',
+        ),
+    ],
+    [
+      'changes a variable',
+      'admission.yaml.hbs',
+      (text) => text.replace('variables: {{yaml variables}}', 'variables: [{name: init, expression: "[]"}]'),
+    ],
+  ])('of the base is refused when it %s', (_, name, change) => {
+    expect(() => baseObjects(baseView(), overridden(name, change))).toThrow(/base is not sound/)
+  })
+
+  it('of the dispatcher is refused when it changes the pod', () => {
+    const templates = overridden('dispatcher.yaml.hbs', (text) => text.replace('- {{yaml git}}', ''))
+    expect(() => dispatcherObjects(dispatcherView(), templates)).toThrow(/containers are gate, not gate, git/)
+  })
+})
