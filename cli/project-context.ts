@@ -72,6 +72,7 @@ export class ProjectContext {
     const settings = await loadProject({
       directory: repository.directory,
       operatorFile: join(own.config, 'cage', 'config.yaml'),
+      home: own.user,
       defaultName: projectNameOf(repository),
     })
     return new ProjectContext(options, {repository, settings, homes: own, env})

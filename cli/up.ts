@@ -1,8 +1,10 @@
 import {join} from 'node:path'
+import {CageError, ExitCode} from '../core/errors.js'
 import {clusterNames} from '../core/layout.js'
 import {visible} from '../core/quote.js'
 import {baseObjects} from '../manifests/base.js'
 import {dispatcherObjects} from '../manifests/dispatcher.js'
+import type {ProjectSettings} from '../policy/settings.js'
 import {openMachine, type MachineWanted, type ProjectMachine} from '../provision/provisioning.js'
 import type {Step} from '../provision/pipeline.js'
 import {projectAuthority, dispatcherCertificate} from '../provision/state/authority.js'
@@ -66,12 +68,26 @@ function machineWanted(project: ProjectContext): MachineWanted {
     id: project.id,
     project: name,
     repository: project.repository.directory,
-    driver: 'local',
-    cluster: 'kubeadm',
+    ...machineKind(project.settings),
     cpus: machine.cpus,
     memory: machine.memoryBytes,
     disk: machine.diskBytes,
   }
+}
+
+/**
+ * `auto` is what this version can make: a node in namespaces with kubeadm; drivers for virtual machines refuse by name.
+ * Errors: MACHINE_DRIVER, exit 3.
+ */
+function machineKind({machine, cluster}: ProjectSettings): Pick<MachineWanted, 'driver' | 'cluster'> {
+  const driver = machine.driver === 'auto' ? 'local' : machine.driver
+  const kind = cluster.kind === 'auto' ? 'kubeadm' : cluster.kind
+  if (driver !== 'none' && kind !== 'existing') return {driver, cluster: kind}
+  throw new CageError(`machine \`${driver}\` with cluster \`${kind}\` is not available in this version`, {
+    code: 'MACHINE_DRIVER',
+    exitCode: ExitCode.precondition,
+    hints: ['Use `machine.driver: local` and `cluster.kind: kubeadm` in your own config.yaml.'],
+  })
 }
 
 function firewallOpenings(project: ProjectContext) {
