@@ -7,7 +7,7 @@ export const shell: Adapter = {
   programs: ['bash'],
   presets: [],
   env: {},
-  commands({prompt, args}: AgentRequest): AgentCommands {
+  commands({prompt, args, unattended}: AgentRequest): AgentCommands {
     const [program, ...rest] = args
     if (prompt !== undefined && program !== undefined) {
       throw new CageError('the agent shell runs a script (--prompt) or a command (after --), not both', {
@@ -18,6 +18,13 @@ export const shell: Adapter = {
     }
     if (program !== undefined) return {argv: [program, ...rest]}
     if (prompt !== undefined) return {argv: ['bash', '-lc', prompt]}
+    if (unattended) {
+      throw new CageError('a shell without a command waits for a person and never ends', {
+        code: 'AGENT_USAGE',
+        exitCode: ExitCode.usage,
+        hints: ['Give a command after `--`, a script with --prompt, or leave --wait away.'],
+      })
+    }
     return {argv: ['bash', '-l'], resume: ['bash', '-l']}
   },
 }
