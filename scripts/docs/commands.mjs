@@ -10,11 +10,14 @@ export function commandPage(manifest) {
     for (const flag of Object.values(command.flags))
       if (flag.helpGroup === 'GLOBAL') global.set(flag.name, flag)
   }
+  const without = commands
+    .filter((command) => !command.enableJsonFlag)
+    .map((command) => `\`${name(command)}\``)
   return [
     '# Commands',
     '',
     'Generated from the commands themselves by `npm run docs`. Results go to standard output, progress to standard error;',
-    'every command but `attach` and `task exec` takes `--json`. Exit codes: [exit-codes.md](exit-codes.md).',
+    `\`--json\` works everywhere${without.length > 0 ? ` but in ${without.join(', ')}` : ''}. Exit codes: [exit-codes.md](exit-codes.md).`,
     '',
     '| command | |',
     '|---|---|',
