@@ -78,13 +78,14 @@ export function deadlinePassed(what: string, deadlineMs: number, hints: readonly
 
 /** `code` of the innermost cause: Node and undici wrap it. */
 export function causeCode(error: unknown): string | undefined {
-  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
-    if (at instanceof AggregateError && at.errors.length > 0) return causeCode(at.errors[0])
-    const code = (at as NodeJS.ErrnoException).code
-    if (typeof code === 'string' && at.cause === undefined) return code
-    if (at.cause === undefined) return undefined
+  let code: string | undefined
+  for (let at = error, depth = 0; typeof at === 'object' && at !== null && depth < 5; depth++) {
+    const {code: found, cause, errors} = at as {code?: unknown; cause?: unknown; errors?: unknown[]}
+    if (typeof found === 'string') code = found
+    // Several addresses were tried: the first tells enough.
+    at = cause ?? errors?.[0]
   }
-  return undefined
+  return code
 }
 
 /** The error for a request that got no answer. */

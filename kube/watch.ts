@@ -102,15 +102,12 @@ async function* events(
   }
   const body = Readable.fromWeb(response.body)
   const lines = createInterface({input: body, crlfDelay: Infinity})
-  let failure: unknown
-  // readline does not pass its input's errors on to the iterator.
-  body.on('error', (error) => {
-    failure = error
-    lines.close()
-  })
+  body.on('error', () => lines.close())
   try {
     for await (const line of lines) if (line !== '') yield JSON.parse(line) as WatchEvent
-    if (failure !== undefined) throw server.failure(request, failure)
+  } catch (error) {
+    // A connection that broke, perhaps inside a line.
+    throw server.failure(request, error)
   } finally {
     lines.close()
     body.destroy()
