@@ -1,13 +1,13 @@
 import {mkdirSync, readFileSync, writeFileSync} from 'node:fs'
-import {dirname, resolve} from 'node:path'
+import {dirname, join} from 'node:path'
 import {expect} from '@jest/globals'
 
-/** Compares with a file below test/golden; UPDATE_GOLDEN=1 writes it instead. */
-export function expectGolden(path: string, text: string): void {
-  const file = resolve('test/golden', path)
+/** Compares with a file in test/golden; `UPDATE_GOLDEN=1` writes it. */
+export function expectGolden(name: string, text: string): void {
+  const path = join(import.meta.dirname, '..', 'golden', name)
   if (process.env['UPDATE_GOLDEN'] === '1') {
-    mkdirSync(dirname(file), {recursive: true})
-    writeFileSync(file, text)
+    mkdirSync(dirname(path), {recursive: true})
+    writeFileSync(path, text)
   }
-  expect(text).toBe(readFileSync(file, 'utf8'))
+  expect(text).toBe(readFileSync(path, 'utf8'))
 }

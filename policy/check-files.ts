@@ -1,0 +1,197 @@
+import {dispatcherHosts, hostOf} from './dispatcher-hosts.js'
+import {
+  branchNameProblem,
+  denyPathProblem,
+  exactHostProblem,
+  headerProblem,
+  openableAddressProblem,
+  openingProblem,
+  ownPathProblem,
+  pathGlobProblem,
+  presetProblem,
+  repositoryPathProblem,
+  resolverProblem,
+  ruleHostProblem,
+  tagProblem,
+  templateProblem,
+  variableProblem,
+  type ValueProblem,
+} from './check-values.js'
+import {canonicalHost, isRefused} from './canonical.js'
+import {shown, type ConfigPath, type Problem} from './problems.js'
+
+/**
+ * What a schema cannot say. Works on data that may still have other problems, so that all are reported together;
+ * a value of a wrong type is left to the schema.
+ */
+export function projectFileProblems(data: unknown): Problem[] {
+  const found = new Findings(data)
+  checkSections(found, [], dispatcherNames(found))
+  const credentials = found.list(['credentials'])
+  credentials.forEach((path, index) => {
+    checkCredential(found, path, dispatcherNames(found))
+    const name = found.at([...path, 'name'])
+    if (credentials.slice(0, index).some((other) => found.at([...other, 'name']) === name))
+      found.add([...path, 'name'], `is in the list twice, got ${shown(name)}`)
+  })
+  const wanted = found.text(['repository', 'credential'])
+  if (wanted !== undefined && !credentials.some((path) => found.at([...path, 'name']) === wanted))
+    found.add(['repository', 'credential'], `no credential has this name, got ${shown(wanted)}`)
+  return found.problems
+}
+
+export function operatorFileProblems(data: unknown): Problem[] {
+  const found = new Findings(data)
+  checkSections(found, ['defaults'], [])
+  for (const path of found.entries(['projects'])) {
+    checkSections(found, path, [])
+    for (const source of found.entries([...path, 'credentials'])) checkSource(found, source)
+  }
+  checkSource(found, ['github', 'key'])
+  found.eachText(['import'], ownPathProblem)
+  found.eachText(['network', 'resolver'], resolverProblem)
+  found.eachText(['network', 'allowAddresses'], openingProblem)
+  for (const path of found.entries(['network', 'hosts'])) {
+    const name = String(path.at(-1))
+    const canonical = canonicalHost(name)
+    if (isRefused(canonical) || canonical.host !== name)
+      found.add(path, `expected a host name in its canonical form, got ${shown(name)}`, true)
+    found.value([...path, 'address'], openableAddressProblem)
+    found.value([...path, 'ca'], ownPathProblem)
+  }
+  const ceiling: ConfigPath = ['ceiling']
+  found.eachText([...ceiling, 'egress', 'presets'], presetProblem)
+  found.eachText([...ceiling, 'egress', 'hosts'], ruleHostProblem)
+  for (const path of found.list([...ceiling, 'credentials']))
+    found.eachText([...path, 'hosts'], exactHostProblem)
+  return found.problems
+}
+
+/** Collects problems and reads data without trusting its shape. */
+class Findings {
+  readonly problems: Problem[] = []
+  private readonly data: unknown
+
+  constructor(data: unknown) {
+    this.data = data
+  }
+
+  add(path: ConfigPath, message: string, atKey = false): void {
+    this.problems.push({path, message, atKey})
+  }
+
+  at(path: ConfigPath): unknown {
+    let value = this.data
+    for (const part of path) {
+      if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined
+      value = (value as Record<string | number, unknown>)[part]
+    }
+    return value
+  }
+
+  text(path: ConfigPath): string | undefined {
+    const value = this.at(path)
+    return typeof value === 'string' && value !== '' ? value : undefined
+  }
+
+  /** Paths of the members of a list. */
+  list(path: ConfigPath): ConfigPath[] {
+    const value = this.at(path)
+    return Array.isArray(value) ? value.map((_, index) => [...path, index]) : []
+  }
+
+  /** Paths of the values of a mapping. */
+  entries(path: ConfigPath): ConfigPath[] {
+    const value = this.at(path)
+    const isMapping = typeof value === 'object' && value !== null && !Array.isArray(value)
+    return isMapping ? Object.keys(value).map((key) => [...path, key]) : []
+  }
+
+  value(path: ConfigPath, check: (value: string) => ValueProblem): void {
+    const value = this.text(path)
+    const problem = value === undefined ? undefined : check(value)
+    if (problem !== undefined) this.add(path, problem)
+  }
+
+  eachText(path: ConfigPath, check: (value: string) => ValueProblem): void {
+    for (const member of this.list(path)) this.value(member, check)
+  }
+}
+
+function dispatcherNames(found: Findings): readonly string[] {
+  const upstream = found.text(['repository', 'upstream']) ?? 'hosted'
+  const read = found.list(['repository', 'read']).flatMap((path) => found.text(path) ?? [])
+  return dispatcherHosts({upstream, read})
+}
+
+function checkSections(found: Findings, root: ConfigPath, routed: readonly string[]): void {
+  const at = (...path: (string | number)[]) => [...root, ...path]
+  found.value(at('cluster', 'kubeconfig'), ownPathProblem)
+  for (const path of [at('repository', 'upstream'), ...found.list(at('repository', 'read'))])
+    found.value(path, (url) =>
+      url === 'hosted' || (hostOf(url) !== '' && ruleHostProblem(hostOf(url)) === undefined)
+        ? undefined
+        : `expected an address with a public host, got ${shown(url)}`,
+    )
+  found.value(at('repository', 'base'), branchNameProblem)
+  for (const path of found.entries(at('task', 'env'))) {
+    const problem = variableProblem(String(path.at(-1)))
+    if (problem !== undefined) found.add(path, problem, true)
+  }
+  found.eachText(at('task', 'files'), repositoryPathProblem)
+  found.value(at('task', 'setup'), repositoryPathProblem)
+  found.eachText(at('egress', 'presets'), presetProblem)
+  for (const kind of ['allow', 'deny', 'audit'])
+    for (const path of found.list(at('egress', kind))) checkRule(found, path, routed)
+  for (const path of found.entries(at('egress', 'routes'))) {
+    const name = String(path.at(-1))
+    if (routed.includes(name)) found.add(path, routedMessage(name), true)
+    found.value([...path, 'url'], (url) =>
+      hostOf(url) === '' ? `expected an https:// address, got ${shown(url)}` : undefined,
+    )
+  }
+  found.eachText(at('git', 'push', 'tags'), tagProblem)
+  found.eachText(at('git', 'push', 'deny'), denyPathProblem)
+}
+
+function checkRule(found: Findings, path: ConfigPath, routed: readonly string[]): void {
+  found.value([...path, 'host'], (host) => routedProblem(host, routed) ?? ruleHostProblem(host))
+  found.eachText([...path, 'paths'], pathGlobProblem)
+  found.eachText([...path, 'methods'], (method) =>
+    method.toUpperCase() === 'CONNECT' ? 'CONNECT is not a method that rules can open' : undefined,
+  )
+}
+
+function checkCredential(found: Findings, path: ConfigPath, routed: readonly string[]): void {
+  checkSource(found, [...path, 'from'])
+  found.value([...path, 'as'], variableProblem)
+  const inject = [...path, 'inject']
+  if (found.at(inject) === undefined) return
+  found.value([...inject, 'host'], (host) => routedProblem(host, routed) ?? exactHostProblem(host))
+  found.value([...inject, 'header'], headerProblem)
+  found.value([...inject, 'template'], templateProblem)
+  const kinds = ['header', 'basic', 'jsonPointer', 'sigv4']
+  const given = kinds.filter((kind) => found.at([...inject, kind]) !== undefined)
+  if (given.length !== 1 && typeof found.at(inject) === 'object')
+    found.add(
+      inject,
+      `needs exactly one of ${kinds.join(', ')}, got ${given.length === 0 ? 'none' : given.join(' and ')}`,
+    )
+  if (found.at([...inject, 'template']) !== undefined && !given.includes('header'))
+    found.add([...inject, 'template'], 'belongs to `header`')
+  if (given.length === 1 && given[0] !== 'sigv4' && found.at([...path, 'as']) === undefined)
+    found.add([...path, 'as'], 'is missing: the agent needs a variable that holds the placeholder')
+}
+
+function checkSource(found: Findings, path: ConfigPath): void {
+  found.value([...path, 'file'], ownPathProblem)
+}
+
+function routedProblem(host: string, routed: readonly string[]): ValueProblem {
+  const canonical = canonicalHost(host)
+  return !isRefused(canonical) && routed.includes(canonical.host) ? routedMessage(canonical.host) : undefined
+}
+
+function routedMessage(host: string): string {
+  return `${host} is reached through the dispatcher: it takes no egress rule, route or credential here`
+}

@@ -1,0 +1,189 @@
+import {X509Certificate} from 'node:crypto'
+import {lstat, readFile, realpath} from 'node:fs/promises'
+import {isAbsolute, join, relative, sep} from 'node:path'
+import {CageError, ExitCode, messageOf} from '../core/errors.js'
+import {buildSettings, expand, routeAddress} from './build.js'
+import type {OperatorFile, ProjectFile} from './file-types.js'
+import type {PlacedProblem, Problem} from './problems.js'
+import type {ProjectSettings} from './settings.js'
+
+export type {ProjectSettings} from './settings.js'
+
+const FILE = 'cage.yaml'
+
+export interface LoadOptions {
+  /** top level of the repository */
+  directory: string
+  /** `$XDG_CONFIG_HOME/cage/config.yaml`; may be missing */
+  operatorFile: string
+  /** home directory of the operator, for `~/` in that file */
+  home: string
+  /** the folder's name as a project name; undefined when nothing of it can stand in one */
+  defaultName?: string | undefined
+}
+
+/**
+ * Settings of a project: shipped defaults, operator, cage.yaml, operator's entry for the project.
+ * Errors: CONFIG_INVALID (exit 2) with every problem of both files, ABOVE_CEILING (exit 4) with the lines to add.
+ */
+export async function loadProject(options: LoadOptions): Promise<ProjectSettings> {
+  const projectText = await readRegular(join(options.directory, FILE), FILE)
+  const operatorText = await readIfThere(options.operatorFile)
+  // Without files there is nothing to validate, and no need to load what validates.
+  const files =
+    projectText === undefined && operatorText === undefined
+      ? {project: undefined, operator: {}, place: unplaced, problems: []}
+      : await readFiles(options, projectText, operatorText)
+  const problems = [...files.problems]
+  const name = files.project?.project ?? options.defaultName
+  if (name === undefined)
+    problems.push(
+      files.place({path: ['project'], message: 'is missing, and the name of the folder cannot stand for it'}),
+    )
+  const certificates = await readCertificates(options, files, problems)
+  if (problems.length > 0 || name === undefined) {
+    const {configError} = await import('./problems.js')
+    throw configError(problems)
+  }
+  if (files.project) {
+    const {ceilingError, excessOf} = await import('./ceiling.js')
+    const excess = excessOf(name, files.project, files.operator)
+    if (excess.length > 0) throw ceilingError(excess, files.place, options.operatorFile)
+  }
+  const {project, operator} = files
+  return buildSettings({name, operator, certificates, home: options.home, ...(project ? {project} : {})})
+}
+
+interface ReadFiles {
+  /** undefined when there is none; not to be used while there are problems */
+  project: ProjectFile | undefined
+  operator: OperatorFile
+  place: (problem: Problem) => PlacedProblem
+  placeOperator?: (problem: Problem) => PlacedProblem
+  problems: PlacedProblem[]
+}
+
+const unplaced = (problem: Problem): PlacedProblem => ({...problem, file: FILE, line: 1, column: 1})
+
+async function readFiles(
+  options: LoadOptions,
+  projectText: string | undefined,
+  operatorText: string | undefined,
+): Promise<ReadFiles> {
+  const [{readYaml}, {schemaProblems}, checks] = await Promise.all([
+    import('./yaml-source.js'),
+    import('./validate.js'),
+    import('./check-files.js'),
+  ])
+  const project = readYaml(FILE, projectText ?? '')
+  const operator = readYaml(options.operatorFile, operatorText ?? '')
+  const problems = [...project.problems, ...operator.problems]
+  if (project.problems.length === 0)
+    problems.push(
+      ...onePerPath([
+        ...schemaProblems('project', project.data),
+        ...checks.projectFileProblems(project.data),
+      ]).map(project.place),
+    )
+  if (operator.problems.length === 0)
+    problems.push(
+      ...onePerPath([
+        ...schemaProblems('operator', operator.data),
+        ...checks.operatorFileProblems(operator.data),
+      ]).map(operator.place),
+    )
+  return {
+    project: projectText === undefined ? undefined : (project.data as ProjectFile),
+    operator: operator.data as OperatorFile,
+    place: project.place,
+    placeOperator: operator.place,
+    problems,
+  }
+}
+
+/** The first problem of each place: what follows from it would only repeat it. */
+function onePerPath(problems: readonly Problem[]): Problem[] {
+  const seen = new Set<string>()
+  return problems.filter(({path}) => !seen.has(JSON.stringify(path)) && seen.add(JSON.stringify(path)))
+}
+
+/** PEM files that the configuration names, by the path as written; those of a repository must lie in it. */
+async function readCertificates(
+  options: LoadOptions,
+  files: ReadFiles,
+  problems: PlacedProblem[],
+): Promise<Map<string, string>> {
+  const found = new Map<string, string>()
+  if (problems.length > 0) return found
+  const {place, placeOperator = place} = files
+  const read = async (path: string, real: () => Promise<string>, report: (message: string) => void) => {
+    try {
+      const pem = await readFile(await real(), 'utf8')
+      new X509Certificate(pem)
+      found.set(path, pem)
+    } catch (error) {
+      report(
+        error instanceof CageError ? error.message : `is not a readable PEM certificate: ${messageOf(error)}`,
+      )
+    }
+  }
+  for (const [route, {url, ca}] of Object.entries(files.project?.egress?.routes ?? {})) {
+    const at = ['egress', 'routes', route]
+    if (routeAddress(files.operator, url) === undefined)
+      problems.push(
+        place({
+          path: [...at, 'url'],
+          message: 'needs an address: write one, or add its name to network.hosts of the operator',
+        }),
+      )
+    if (ca !== undefined)
+      await read(
+        ca,
+        () => insideRepository(options.directory, ca),
+        (message) => problems.push(place({path: [...at, 'ca'], message})),
+      )
+  }
+  const own: [string | undefined, (string | number)[]][] = [
+    ...Object.entries(files.operator.network?.hosts ?? {}).map(
+      ([host, {ca}]) => [ca, ['network', 'hosts', host, 'ca']] as [string | undefined, string[]],
+    ),
+  ]
+  for (const [ca, path] of own)
+    if (ca !== undefined)
+      await read(
+        ca,
+        () => Promise.resolve(expand(ca, options.home)),
+        (message) => problems.push(placeOperator({path, message})),
+      )
+  return found
+}
+
+/** The real path of a file of the repository. Errors: CONFIG_INVALID for one that lies elsewhere, links followed. */
+export async function insideRepository(directory: string, path: string): Promise<string> {
+  const root = await realpath(directory)
+  const real = await realpath(join(root, path))
+  const inner = relative(root, real)
+  if (!isAbsolute(path) && inner !== '' && !isAbsolute(inner) && inner.split(sep)[0] !== '..') return real
+  throw new CageError('must lie inside the repository', {code: 'CONFIG_INVALID', exitCode: ExitCode.usage})
+}
+
+/** cage.yaml as a regular file: a link in a repository could name any file of this computer. */
+async function readRegular(path: string, shownAs: string): Promise<string | undefined> {
+  const kind = await lstat(path).catch(() => undefined)
+  if (kind === undefined) return undefined
+  if (kind.isFile()) return readIfThere(path)
+  throw new CageError(`${shownAs} is not a regular file`, {code: 'CONFIG_INVALID', exitCode: ExitCode.usage})
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new CageError(`cannot read ${path}: ${messageOf(cause)}`, {
+      code: 'CONFIG_NOT_READ',
+      exitCode: ExitCode.usage,
+      cause,
+    })
+  }
+}

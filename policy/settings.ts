@@ -1,0 +1,131 @@
+/** What `cage.yaml` and the operator's file come to for one project: defaults filled in, sizes in bytes, times in seconds. */
+
+export interface RuleSettings {
+  /** stable: `cage.yaml:allow[0]`, `config.yaml:shop.allow[0]` */
+  id: string
+  host: string
+  /** absent only in a deny: every port */
+  port?: number
+  scheme: 'https' | 'http'
+  methods?: string[]
+  paths?: string[]
+  websocket?: boolean
+  mcp?: {tools?: string[]; methods?: string[]}
+  rate?: {rps?: number; concurrency?: number; bytesUp?: number}
+}
+
+export interface RouteSettings {
+  name: string
+  url: string
+  /** IP address the name leads to */
+  address: string
+  /** PEM */
+  ca?: string
+}
+
+export type CredentialSource =
+  {env: string} | {dotenv: string} | {file: string} | {command: string[]} | {keychain: string}
+
+export type InjectSettings = {host: string; port: number} & (
+  | {kind: 'header'; header: string; template: string}
+  | {kind: 'basic'; user: string}
+  | {kind: 'json'; pointer: string}
+  | {kind: 'sigv4'; region: string; service: string}
+)
+
+export interface CredentialSettings {
+  name: string
+  /** tried in this order; the operator's, if any, alone */
+  from: CredentialSource[]
+  /** absent for what only the dispatcher uses */
+  inject?: InjectSettings
+  as?: string
+}
+
+export interface HostSettings {
+  host: string
+  address: string
+  port: number
+  /** PEM */
+  ca?: string
+}
+
+export interface NetworkSettings {
+  /** empty = the machine's */
+  resolver: string[]
+  upstreamProxy?: string
+  hosts: HostSettings[]
+  allowAddresses: string[]
+}
+
+export interface BudgetSettings {
+  tokens?: number
+  usd?: number
+  seconds?: number
+}
+
+/** The part of the settings that `cage.yaml` can widen. */
+export interface Rights {
+  repository: {
+    /** `hosted` or an https:// URL */
+    upstream: string
+    credential?: string
+    read: string[]
+    /** absent = the default branch of the repository */
+    base?: string
+    mode: 'direct' | 'fork'
+  }
+  task: {
+    agent: string
+    image: string
+    cpu: number
+    memoryBytes: number
+    diskBytes: number
+    env: Record<string, string>
+    files: string[]
+    setup?: string
+    author: {name: string; email: string}
+    budget: BudgetSettings
+  }
+  egress: {
+    presets: string[]
+    allow: RuleSettings[]
+    deny: RuleSettings[]
+    audit: RuleSettings[]
+    routes: RouteSettings[]
+  }
+  credentials: CredentialSettings[]
+  git: {
+    force: boolean
+    delete: boolean
+    tags: string[]
+    deny: string[]
+    maxBlobBytes: number
+    onFinding: 'deny' | 'hold' | 'warn'
+  }
+}
+
+export interface ProjectSettings extends Rights {
+  project: string
+  machine: {
+    driver: 'auto' | 'lima' | 'vagrant' | 'ssh' | 'local' | 'none'
+    cpus: number
+    memoryBytes: number
+    diskBytes: number
+    ssh?: {host: string; port: number}
+  }
+  cluster: {
+    kind: 'auto' | 'microk8s' | 'kubeadm' | 'existing'
+    kubeconfig?: string
+    context?: string
+    registry?: string
+  }
+  network: NetworkSettings
+  /** files and folders of the operator, absolute */
+  import: string[]
+  github?: {app: number; installation: number; key: CredentialSource}
+  /** the same without `cage.yaml`: what needs no approval */
+  baseline: Rights
+  /** absent when there is no cage.yaml */
+  file?: string
+}
