@@ -120,6 +120,7 @@ const containerFields = [
   'startupProbe',
   'terminationMessagePolicy',
   'volumeMounts',
+  'workingDir',
 ]
 
 function checkContainers(

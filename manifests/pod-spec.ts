@@ -27,6 +27,8 @@ export interface PodValues {
   /** bytes of the memory volumes by name */
   memory: Readonly<Record<string, number>>
   task: string
+  /** where exec starts, by container; absent = the image's own */
+  directories?: Readonly<Record<string, string>>
 }
 
 /** bytes of logs and of the writable layer that nothing writes; beyond, the pod is evicted */
@@ -41,6 +43,7 @@ export function containerSpec(shape: ContainerShape, values: PodValues, traits: 
     command: shape.command.map(literal),
     // Why a container failed is read from the pod's status.
     terminationMessagePolicy: 'FallbackToLogsOnError',
+    ...(values.directories?.[shape.name] === undefined ? {} : {workingDir: values.directories[shape.name]}),
     env: Object.entries(values.env[shape.name] ?? {})
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, value]) => ({name, value: literal(value)})),

@@ -19,6 +19,7 @@ export function taskPod(view: TaskPodView, templates: Templates = new Templates(
     limits: limits(view),
     memory: {state: 64 * MiB, trust: 8 * MiB, tmp: temporaryBytes(view.limits.memoryBytes)},
     task,
+    directories: {[container.agent]: `${agentPath.home}/${view.project}`},
   }
   const built = new Map(
     [...taskShape.init, ...taskShape.main].map((shape) => [shape.name, containerSpec(shape, values, traits)]),
