@@ -41,7 +41,8 @@ async function answer(
 ): Promise<void> {
   const asked = await requestOf(request)
   if (asked.op === 'audit') return relayAudit(asked, response, git)
-  response.writeHead(200).end(`${JSON.stringify(await perform(asked, documents, git))}\n`)
+  const result = await perform(asked, documents, git)
+  response.writeHead(200).end(`${JSON.stringify(result)}\n`)
 }
 
 async function perform(

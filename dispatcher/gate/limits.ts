@@ -26,8 +26,8 @@ class Bucket {
   }
 }
 
-const REQUESTS = {burst: 300, perSecond: 20}
-const PUSHES = {burst: 40, perSecond: 1}
+const REQUESTS = {burst: 2000, perSecond: 50}
+const PUSHES = {burst: 300, perSecond: 2}
 const AT_ONCE = 8
 const DENIALS = {burst: 20, perSecond: 0.2}
 

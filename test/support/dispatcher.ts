@@ -117,17 +117,15 @@ export class TestDispatcher {
   }
 
   async kill(which: 'gate' | 'git', signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const child = this.#children.get(which)
-    if (!child || child.exitCode !== null || child.signalCode !== null) return
-    const gone = new Promise((resolve) => child.once('exit', resolve))
-    child.kill(signal)
+    const gone = this.exited(which)
+    this.#children.get(which)?.kill(signal)
     await gone
   }
 
   async exited(which: 'gate' | 'git'): Promise<void> {
     const child = this.#children.get(which)
-    if (child && child.exitCode === null && child.signalCode === null)
-      await new Promise((resolve) => child.once('exit', resolve))
+    if (child?.exitCode !== null || child.signalCode !== null) return
+    await new Promise((resolve) => child.once('exit', resolve))
   }
 
   /** Waits until gate says that both containers answer. */

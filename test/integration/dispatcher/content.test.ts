@@ -1,0 +1,201 @@
+import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest} from '@jest/globals'
+import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
+import {sampleSecret} from '../../support/secret-sample.js'
+
+jest.setTimeout(60_000)
+
+let door: TestDispatcher
+let task: TestTask
+let base: string
+let run = 0
+let branch: string
+
+const token = sampleSecret('ghp_<crc:36>')
+
+/** Attacks by content: judged by refs and objects of the repository, each test on a branch of its own. */
+beforeAll(async () => {
+  door = await TestDispatcher.startSeeded()
+  door.clone(door.task('reader'), 'agent')
+  base = door.box.git('agent', 'rev-parse', 'origin/main')
+})
+afterAll(() => door.stop())
+beforeEach(() => {
+  branch = `work-${++run}`
+  task = door.task(branch)
+  door.box.git('agent', 'update-ref', `refs/heads/${branch}`, base)
+})
+afterEach(() => {
+  expect(door.quarantined()).toEqual([])
+  expect(door.log).not.toContain(token)
+})
+
+const git = (...args: string[]) => door.box.git('agent', ...args)
+const commit = (file: string, content: string) => door.box.commit('agent', branch, file, content)
+const push = (...args: string[]) =>
+  door.gitAs(task, 'agent', 'push', 'origin', ...(args.length > 0 ? args : [branch]))
+const lastRecord = () => door.journal({task: branch}).at(-1)
+
+function expectRefused(reason: RegExp, ...args: string[]): string {
+  const before = door.refs()
+  const {code, stderr} = push(...args)
+  expect({code, stderr}).toEqual({code: 1, stderr: expect.stringMatching(reason)})
+  expect(door.refs()).toEqual(before)
+  expect(stderr).not.toContain(token)
+  expect(JSON.stringify(door.journal({task: branch}))).not.toContain(token)
+  return stderr
+}
+
+function expectAccepted(...args: string[]): string {
+  const {code, stderr} = push(...args)
+  expect({code, stderr}).toEqual({code: 0, stderr: expect.any(String)})
+  return stderr
+}
+
+/** A commit from parts: tree entries as text for mktree, any parents, any message and author. */
+function makeCommit(entries: string[], parents: string[], message = 'made', author = 'A Person'): string {
+  const tree = door.box.gitWith('agent', {input: `${entries.join('\n')}\n`}, 'mktree', '--missing')
+  const env = {GIT_AUTHOR_NAME: author}
+  return door.box.gitWith(
+    'agent',
+    {env},
+    'commit-tree',
+    tree,
+    '-m',
+    message,
+    ...parents.flatMap((id) => ['-p', id]),
+  )
+}
+const blob = (content: string | Buffer) =>
+  door.box.gitWith('agent', {input: content}, 'hash-object', '-w', '--stdin')
+const pointTo = (id: string) => git('update-ref', `refs/heads/${branch}`, id)
+
+describe('GIT-14: secrets', () => {
+  it('in the 12th commit of 20, removed again in the 13th', () => {
+    for (let n = 1; n <= 20; n++)
+      commit('config.js', n === 12 ? `const key = "${token}"\n` : `const n = ${n}\n`)
+    const stderr = expectRefused(/\[secret\] .* in "config.js" line 1 \(value not shown\)/)
+    expect(stderr).toMatch(/secret found: /)
+    expect(stderr).toMatch(/next: take it out of every commit/)
+    expect(stderr).toMatch(/request [0-9A-HJKMNP-TV-Z]{26}/)
+    expect(lastRecord()).toMatchObject({decision: 'deny', commits: 20, findings: [{type: 'blob', line: 1}]})
+  })
+
+  it('in a blob reachable only from a merge parent', () => {
+    const main = commit('a.txt', 'a\n')
+    const side = makeCommit([`100644 blob ${blob(`x\n\ntoken: ${token}\n`)}\thidden.txt`], [base])
+    pointTo(git('commit-tree', `${main}^{tree}`, '-p', main, '-p', side, '-m', 'merge, ours'))
+    expectRefused(/\[secret\].*"hidden.txt" line 3/)
+    pointTo(git('commit-tree', `${main}^{tree}`, '-p', main, '-p', base, '-m', 'merge, ours'))
+    expectAccepted()
+  })
+
+  it('in a commit message, an author, a file name', () => {
+    const tree = [`100644 blob ${blob('x\n')}\tx`]
+    pointTo(makeCommit(tree, [base], `see ${token}`))
+    expectRefused(/\[secret\].*author or message of commit/)
+    pointTo(makeCommit(tree, [base], 'fine', token))
+    expectRefused(/\[secret\].*author or message of commit/)
+    pointTo(makeCommit([`100644 blob ${blob('x\n')}\t${token}`], [base]))
+    expectRefused(/\[secret\].*in a file name/)
+    pointTo(makeCommit(tree, [base]))
+    expectAccepted()
+  })
+
+  it('in a tag message and in the name of a tag', () => {
+    task = door.task(`${branch}-tags`, {branch}, {tags: ['refs/tags/agent/*']})
+    git('tag', '-a', '-m', `key ${token}`, `agent/${branch}`, base)
+    expectRefused(/\[secret\].*message of tag/, `agent/${branch}`)
+    const stderr = push(`${base}:refs/tags/agent/${token}`).stderr
+    expect(stderr).toMatch(/\[secret\] in the name of a ref/)
+    expect(stderr.split('\n').filter((line) => line.startsWith('remote:') && line.includes(token))).toEqual(
+      [],
+    )
+    expect(JSON.stringify(door.journal())).not.toContain(token)
+    git('tag', '-a', '-m', 'fine', `agent/${branch}-2`, base)
+    expectAccepted(`agent/${branch}-2`)
+  })
+
+  it('base64, in binary content, and in a file that other scanners skip by name', () => {
+    commit('package-lock.json', `"${token}"`)
+    expectRefused(/\[secret\]/)
+    pointTo(
+      makeCommit(
+        [
+          `100644 blob ${blob(Buffer.concat([Buffer.alloc(64), Buffer.from(token), Buffer.alloc(64)]))}\tx.png`,
+        ],
+        [base],
+      ),
+    )
+    expectRefused(/\[secret\].*"x.png"/)
+    pointTo(
+      makeCommit([`100644 blob ${blob(Buffer.from(`token=${token}\n`).toString('base64'))}\tdata`], [base]),
+    )
+    expectRefused(/\[secret\].*"data"/)
+    pointTo(makeCommit([`100644 blob ${blob(`token = x // gitleaks:allow\n`)}\tdata`], [base]))
+    expectAccepted()
+  })
+
+  it('warn where the grant says so, deny for hold', () => {
+    commit('key.txt', `${token}\n`)
+    task = door.task(`${branch}-hold`, {branch, secrets: {onFinding: 'hold'}})
+    expectRefused(/\[secret\]/)
+    task = door.task(`${branch}-warn`, {branch, secrets: {onFinding: 'warn'}})
+    expect(expectAccepted()).toMatch(/cage: \[secret\] warning: .*"key.txt" line 1/)
+  })
+})
+
+describe('GIT-13: protected paths', () => {
+  it.each([
+    '.github/workflows/x.yml',
+    '.GitHub/workflows/x.yml',
+    '.gitlab-ci.yml',
+    'Jenkinsfile',
+    'sub/.gitattributes',
+    '.circleci/config.yml',
+  ])('%s', (path) => {
+    commit(path, 'x\n')
+    commit('harmless.txt', 'x\n')
+    expectRefused(/\[path\] .*this path may not be changed by a task/)
+    expect(lastRecord()).toMatchObject({decision: 'deny', reason: [expect.stringContaining('[path]')]})
+  })
+
+  it('in a commit that a later one takes back', () => {
+    commit('.github/workflows/x.yml', 'x\n')
+    pointTo(git('commit-tree', `${base}^{tree}`, '-p', branch, '-m', 'gone again'))
+    expectRefused(/\[path\]/)
+  })
+
+  it('taken over from upstream by a merge is no change, an evil merge is one', () => {
+    const person = door.box.commit('home', 'main', '.github/workflows/ci.yml', 'on: push\n')
+    expect(door.asOperator('home', 'push', 'cage::shop', 'main').code).toBe(0)
+    door.gitAs(task, 'agent', 'fetch', '-q', 'origin')
+    const own = commit('own.txt', 'own\n')
+    const merged = door.box.git('agent', 'merge-tree', '--write-tree', own, person)
+    pointTo(git('commit-tree', merged, '-p', own, '-p', person, '-m', 'merge main'))
+    expectAccepted()
+    const evil = commit('.github/workflows/ci.yml', 'on: evil\n')
+    pointTo(git('commit-tree', `${evil}^{tree}`, '-p', `${branch}~1`, '-p', person, '-m', 'evil merge'))
+    expectRefused(/\[path\].*"\.github\/workflows\/ci\.yml"/)
+  })
+
+  it('as a symbolic link or a submodule above or at the path', () => {
+    pointTo(makeCommit([`120000 blob ${blob('elsewhere')}\t.github`], [base]))
+    expectRefused(/\[path\] "\.github"/)
+    pointTo(makeCommit([`160000 commit ${'1'.repeat(40)}\tvendor`], [base]))
+    expectRefused(/\[path\] "vendor": submodule/)
+    pointTo(makeCommit([`120000 blob ${blob('/etc/passwd')}\tlink`], [base]))
+    expectRefused(/\[path\] "link": symbolic link/)
+    pointTo(makeCommit([`120000 blob ${blob('a/../../x')}\tlink`], [base]))
+    expectRefused(/\[path\] "link": symbolic link/)
+    pointTo(makeCommit([`120000 blob ${blob('README.md')}\tlink`], [base]))
+    expectAccepted()
+  })
+
+  it('lists what a reviewer should see', () => {
+    commit('CLAUDE.md', 'read me\n')
+    expectAccepted()
+    expect(door.journal({task: branch}).find(({phase}) => phase === 'intent')).toMatchObject({
+      flagged: ['CLAUDE.md'],
+    })
+  })
+})

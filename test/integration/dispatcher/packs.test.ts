@@ -1,0 +1,208 @@
+import {execFileSync} from 'node:child_process'
+import {randomBytes} from 'node:crypto'
+import {readFileSync, writeFileSync} from 'node:fs'
+import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest} from '@jest/globals'
+import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
+
+jest.setTimeout(60_000)
+
+let door: TestDispatcher
+let task: TestTask
+let base: string
+let run = 0
+let branch: string
+
+/** Attacks by what a pack is: judged by refs and objects of the repository, each test on a branch of its own. */
+beforeAll(async () => {
+  door = await TestDispatcher.startSeeded()
+  door.clone(door.task('reader'), 'agent')
+  base = door.box.git('agent', 'rev-parse', 'origin/main')
+})
+afterAll(() => door.stop())
+beforeEach(() => {
+  branch = `work-${++run}`
+  task = door.task(branch)
+  door.box.git('agent', 'update-ref', `refs/heads/${branch}`, base)
+})
+afterEach(() => {
+  expect(door.quarantined()).toEqual([])
+})
+
+const git = (...args: string[]) => door.box.git('agent', ...args)
+const commit = (file: string, content: string) => door.box.commit('agent', branch, file, content)
+const push = (...args: string[]) =>
+  door.gitAs(task, 'agent', 'push', 'origin', ...(args.length > 0 ? args : [branch]))
+
+function expectRefused(reason: RegExp, ...args: string[]): string {
+  const before = door.refs()
+  const {code, stderr} = push(...args)
+  expect({code, stderr}).toEqual({code: 1, stderr: expect.stringMatching(reason)})
+  expect(door.refs()).toEqual(before)
+  return stderr
+}
+
+function expectAccepted(...args: string[]): string {
+  const {code, stderr} = push(...args)
+  expect({code, stderr}).toEqual({code: 0, stderr: expect.any(String)})
+  return stderr
+}
+
+/** A commit from parts: tree entries as text for mktree, any parents, any message and author. */
+function makeCommit(entries: string[], parents: string[], message = 'made', author = 'A Person'): string {
+  const tree = door.box.gitWith('agent', {input: `${entries.join('\n')}\n`}, 'mktree', '--missing')
+  const env = {GIT_AUTHOR_NAME: author}
+  return door.box.gitWith(
+    'agent',
+    {env},
+    'commit-tree',
+    tree,
+    '-m',
+    message,
+    ...parents.flatMap((id) => ['-p', id]),
+  )
+}
+const blob = (content: string | Buffer) =>
+  door.box.gitWith('agent', {input: content}, 'hash-object', '-w', '--stdin')
+const pointTo = (id: string) => git('update-ref', `refs/heads/${branch}`, id)
+
+describe('GIT-11 and hostile packs', () => {
+  /** a pack with exactly these objects, pushed for one command without git's own push */
+  const rawPush = (objects: string[], to: string) => {
+    const pack = execFileSync('git', ['-C', door.box.path('agent'), 'pack-objects', '--stdout', '-q'], {
+      env: door.box.env,
+      input: `${objects.join('\n')}\n`,
+      maxBuffer: 1 << 28,
+    })
+    return sendPush(to, pack)
+  }
+  const sendPush = (to: string, pack: Buffer) => {
+    const command = `${'0'.repeat(40)} ${to} refs/heads/${branch}\0report-status`
+    const line = `${(command.length + 4).toString(16).padStart(4, '0')}${command}0000`
+    return door.request({
+      method: 'POST',
+      path: '/shop.git/git-receive-pack',
+      handle: task.handle,
+      headers: {'content-type': 'application/x-git-receive-pack-request'},
+      body: Buffer.concat([Buffer.from(line), pack]),
+    })
+  }
+  const newObjects = (tip: string) =>
+    git('rev-list', '--objects', tip, `^${base}`)
+      .split('\n')
+      .map((line) => line.split(' ')[0] ?? '')
+
+  it('objects outside the pushed range never reach the repository', async () => {
+    const tip = commit('seen.txt', 'seen\n')
+    const hidden = blob('smuggled content\n')
+    const {body} = await rawPush([...newObjects(tip), hidden], tip)
+    expect(body.toString()).toContain(`ok refs/heads/${branch}`)
+    expect(door.has(tip)).toBe(true)
+    expect(door.has(hidden)).toBe(false)
+    expect(door.journal({task: branch}).find(({phase}) => phase === 'intent')).toMatchObject({
+      objects: 3,
+      packObjects: 4,
+    })
+  })
+
+  it('a pack that lacks an object is refused', async () => {
+    const tip = commit('seen.txt', 'seen again\n')
+    const objects = newObjects(tip)
+    const {body} = await rawPush(objects.slice(0, -1), tip)
+    expect(body.toString()).toMatch(/ng refs\/heads\/\S+ (missing necessary objects|pack refused)/)
+    expect(door.refs()[`refs/heads/${branch}`]).toBeUndefined()
+    expect((await rawPush(objects, tip)).body.toString()).toContain('ok refs/heads/')
+  })
+
+  it('broken, truncated and lying packs are refused cleanly', async () => {
+    const tip = commit('seen.txt', 'content for broken packs\n')
+    const input = `${newObjects(tip).join('\n')}\n`
+    const pack = execFileSync('git', ['-C', door.box.path('agent'), 'pack-objects', '--stdout', '-q'], {
+      env: door.box.env,
+      input,
+    })
+    const changed = (at: number, to: number) => {
+      const copy = Buffer.from(pack)
+      copy[at < 0 ? copy.length + at : at] = to
+      return copy
+    }
+    const huge = Buffer.from(pack)
+    huge.writeUInt32BE(0xfffffff0, 8)
+    const cases = [
+      Buffer.alloc(0),
+      randomBytes(3000),
+      Buffer.from('PACK'),
+      pack.subarray(0, pack.length - 30),
+      changed(0, 0x51),
+      changed(7, 9),
+      changed(11, 99),
+      changed(-1, (pack.at(-1) ?? 0) ^ 1),
+      changed(20, (pack[20] ?? 0) ^ 0xff),
+      huge,
+    ]
+    for (const bytes of cases) {
+      const {status, body} = await sendPush(tip, bytes)
+      expect({status, body: body.toString()}).toEqual({
+        status: 200,
+        body: expect.stringMatching(/^....unpack .*ng refs\/heads/s),
+      })
+      expect(body.toString()).not.toContain(door.volume)
+    }
+    expect(door.refs()[`refs/heads/${branch}`]).toBeUndefined()
+    expect((await sendPush(tip, pack)).body.toString()).toContain('ok refs/heads/')
+  })
+
+  it('trees that would write into .git are refused', () => {
+    for (const name of ['.git', '.GIT', 'git~1', '..', '.g\u200cit']) {
+      const content = blob('x\n')
+      const entry = Buffer.concat([Buffer.from(`100644 ${name}\0`), Buffer.from(content, 'hex')])
+      writeFileSync(door.box.path('tree'), entry)
+      const tree = git('hash-object', '-t', 'tree', '-w', '--literally', door.box.path('tree'))
+      pointTo(git('commit-tree', tree, '-p', base, '-m', 'bad tree'))
+      expectRefused(/\[pack\] the pack was refused/)
+    }
+  })
+
+  it('a branch that points to a blob or a tree is refused', () => {
+    const content = blob('just a blob\n')
+    const {body} = {body: push(`${content}:refs/heads/${branch}`).stderr}
+    expect(body).toMatch(/does not point to a commit|not a commit/)
+    expect(door.refs()[`refs/heads/${branch}`]).toBeUndefined()
+  })
+})
+
+describe('limits', () => {
+  it('on the size of a file, a pack and on the number of objects and commits', () => {
+    const limits = {packBytes: 400_000, blobBytes: 100_000, objects: 60, commits: 5, refs: 8, seconds: 120}
+    task = door.task(`${branch}-small`, {branch}, {limits})
+    pointTo(makeCommit([`100644 blob ${blob('a'.repeat(100_001))}\tbig.txt`], [base]))
+    expectRefused(/\[size\] "big.txt" has 100001 bytes; the limit is 100000/)
+    pointTo(makeCommit([`100644 blob ${blob(randomBytes(500_000))}\tbig.bin`], [base]))
+    expectRefused(/\[size\] the pack is larger than 400000 bytes/)
+    pointTo(
+      makeCommit(
+        Array.from({length: 61}, (_, n) => `100644 blob ${blob(`${n}\n`)}\tf${n}`),
+        [base],
+      ),
+    )
+    expectRefused(/\[size\] more than 60 new objects/)
+    pointTo(base)
+    for (let n = 0; n < 6; n++) commit('n.txt', `${n}\n`)
+    expectRefused(/\[size\] more than 5 new commits/)
+    pointTo(`${branch}~1`)
+    expectAccepted()
+  })
+
+  it('a small pack that unfolds into gigabytes does not take the memory', async () => {
+    const zeros = door.box.path('zeros')
+    execFileSync('truncate', ['-s', '300M', zeros])
+    const big = git('hash-object', '-w', zeros)
+    pointTo(makeCommit([`100644 blob ${big}\tzeros`], [base]))
+    const {code, stderr} = await door.gitAsAsync(task, 'agent', 'push', 'origin', branch)
+    expect({code, stderr}).toEqual({code: 1, stderr: expect.stringMatching(/\[(size|pack)\]/)})
+    expect(
+      Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${door.pid('git')}/status`, 'utf8'))?.[1]),
+    ).toBeLessThan(400_000)
+    pointTo(makeCommit([`100644 blob ${blob('small')}\tzeros`], [base]))
+    expectAccepted()
+  })
+})
