@@ -1,4 +1,4 @@
-import {parseAllDocuments, stringify} from 'yaml'
+import {parseAllDocuments} from 'yaml'
 import {CageError} from '../core/errors.js'
 import type {KubeObject} from '../core/kube-object.js'
 
@@ -18,11 +18,6 @@ export function parseObjects(source: string, text: string, kinds: readonly strin
   if (got.join() !== kinds.join())
     throw invalid(source, `renders ${got.join(', ') || 'nothing'}, not ${kinds.join(', ')}`)
   return objects
-}
-
-/** Objects as YAML for people: quoted so that readers of YAML 1.1 see the same values. */
-export function toYaml(objects: readonly KubeObject[]): string {
-  return objects.map((object) => stringify(object, {compat: 'yaml-1.1', lineWidth: 0})).join('---\n')
 }
 
 export function invalid(source: string, why: string): CageError {

@@ -1,7 +1,7 @@
 import {describe, it} from '@jest/globals'
 import {baseObjects} from '../../../manifests/base.js'
 import {dispatcherObjects} from '../../../manifests/dispatcher.js'
-import {toYaml} from '../../../manifests/objects.js'
+import {toYaml} from '../../../manifests/render-for-people.js'
 import {taskClaims, taskConfig, taskGrant} from '../../../manifests/task-objects.js'
 import {taskPod} from '../../../manifests/task-pod.js'
 import {expectGolden} from '../../support/golden.js'

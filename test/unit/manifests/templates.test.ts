@@ -4,11 +4,13 @@ import {join} from 'node:path'
 import {describe, expect, it} from '@jest/globals'
 import {baseObjects} from '../../../manifests/base.js'
 import {dispatcherObjects} from '../../../manifests/dispatcher.js'
-import {parseObjects, toYaml} from '../../../manifests/objects.js'
+import {parseObjects} from '../../../manifests/objects.js'
+import {renderForPeople, toYaml} from '../../../manifests/render-for-people.js'
+import {taskGrant} from '../../../manifests/task-objects.js'
 import {taskPod} from '../../../manifests/task-pod.js'
 import {lintTemplate} from '../../../manifests/template-lint.js'
 import {Templates} from '../../../manifests/templates.js'
-import {baseView, dispatcherView, taskPodView} from '../../support/manifest-views.js'
+import {baseView, dispatcherView, identity, taskPodView} from '../../support/manifest-views.js'
 
 const own = readdirSync('templates')
 
@@ -83,6 +85,17 @@ describe('templates', () => {
     expect(yaml).toContain('a: "no"')
     expect(yaml).toContain('b: "12:30:45"')
     expect(yaml).toContain('c: "0755"')
+  })
+})
+
+describe('manifests for people', () => {
+  it('show names of secrets, not their values', () => {
+    const view = {...identity, revision: 1, files: {handle: 'cgt_value'}}
+    const text = renderForPeople([taskGrant(view), ...dispatcherObjects(dispatcherView())])
+    expect(text).toContain('handle: (not shown)')
+    expect(text).not.toContain(Buffer.from('cgt_value').toString('base64'))
+    expect(text).not.toContain(Buffer.from(dispatcherView().tls.key).toString('base64'))
+    expect(text).toContain('kind: Deployment')
   })
 })
 
