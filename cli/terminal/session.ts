@@ -21,6 +21,9 @@ export interface SessionStreams {
 /** Three times Ctrl-] leaves a session whose far end does not answer any more. */
 const LEAVE_BYTE = 0x1d
 const LEAVE_COUNT = 3
+const CR = 0x0d
+const LF = 0x0a
+const INDEX = Buffer.from('\u001bD')
 const SIGNALS = ['SIGTERM', 'SIGHUP', 'SIGINT'] as const
 
 /**
@@ -49,7 +52,7 @@ export async function withTerminal<T>(
   try {
     return await work({
       stdin,
-      stdout: filtered(filter, output),
+      stdout: filtered(filter, output, linesDown()),
       tty: sizeOf(output),
       onResize: (listener) => {
         const changed = () => listener(sizeOf(output))
@@ -89,12 +92,36 @@ function leaveKey(leave: () => void): Transform {
 }
 
 /** A stream that lets through what may reach a terminal. */
-export function filtered(filter: TerminalFilter, output: Writable): Writable {
+export function filtered(
+  filter: TerminalFilter,
+  output: Writable,
+  form = (bytes: Buffer) => bytes,
+): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done) {
-      const allowed = filter.write(chunk)
+      const allowed = form(filter.write(chunk))
       if (allowed.length === 0) done()
       else output.write(allowed, (error) => done(error))
     },
   })
+}
+
+/**
+ * Node's raw mode still turns a line feed into carriage return and line feed; to the far end it means one line down in
+ * the same column. `ESC D` says that and is left alone.
+ */
+function linesDown(): (bytes: Buffer) => Buffer {
+  let before = 0
+  return (bytes) => {
+    const parts: Buffer[] = []
+    let from = 0
+    for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) {
+      const previous = at > 0 ? bytes[at - 1] : before
+      if (previous === CR) continue
+      parts.push(bytes.subarray(from, at), INDEX)
+      from = at + 1
+    }
+    before = bytes.at(-1) ?? before
+    return parts.length === 0 ? bytes : Buffer.concat([...parts, bytes.subarray(from)])
+  }
 }
