@@ -79,7 +79,7 @@ export class LocalMachine implements Machine {
     }
     work.detail('starting')
     await this.script('start.sh', [], [files, ...layers])
-    if (await this.readySoon(work.signal)) return
+    if ((await this.readySoon(work.signal)) && (await this.state()) === 'running') return
     const log = ((await readIfThere(this.file('node.log'))) ?? '').trim().split('\n').slice(-5).join('\n')
     throw new CageError(`the node did not start${log ? `:\n${log}` : ''}`, {
       code: 'MACHINE_NOT_STARTED',

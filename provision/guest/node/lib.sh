@@ -31,9 +31,8 @@ cgroup_hierarchies() {
 	' /proc/self/mountinfo
 }
 
-node_cgroups() { # create | enter | delegate | join PID | kill | remove
+node_cgroups() { # create | enter | delegate | join | kill | remove
 	local dir kind cgroup action=$1
-	shift
 	while read -r dir kind; do
 		cgroup=$dir/$CAGE_NODE_NAME
 		case $action in
@@ -64,7 +63,7 @@ node_cgroups() { # create | enter | delegate | join PID | kill | remove
 				for controller in cpu cpuset memory pids io; do echo "+$controller" >"$cgroup/cgroup.subtree_control" || true; done 2>/dev/null
 			fi
 			;;
-		join) echo "$1" >"$cgroup/system/cgroup.procs" ;;
+		join) echo "$BASHPID" >"$cgroup/system/cgroup.procs" ;;
 		kill)
 			if [ -d "$cgroup" ]; then
 				find "$cgroup" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | xargs -r kill -KILL 2>/dev/null || true

@@ -20,9 +20,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$CAGE_NODE_DIR"
 
 way_out() { # the node's first process
-	setsid "$here/way-out.sh" "$1" </dev/null >>node.log 2>&1 &
+	(
+		node_cgroups join
+		exec setsid "$here/way-out.sh" "$1" </dev/null >>node.log 2>&1
+	) &
 	process_identity $! >way-out.pid
-	node_cgroups join $!
 }
 
 if init=$(process_in node.pid); then
@@ -48,9 +50,10 @@ ip link set "$CAGE_NODE_LINK" up
 outer=$!
 # The node's first process is the child that is in another process namespace.
 first_process() {
-	local child
+	local child namespace
 	for child in $(pgrep -P "$outer"); do
-		if [ "$(readlink "/proc/$child/ns/pid")" != "$(readlink /proc/self/ns/pid)" ]; then
+		namespace=$(readlink "/proc/$child/ns/pid") || continue
+		if [ "$namespace" != "$(readlink /proc/self/ns/pid)" ]; then
 			echo "$child"
 			return
 		fi
