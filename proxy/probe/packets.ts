@@ -22,11 +22,13 @@ export function udpIsRefused(type: 'udp4' | 'udp6', address: string, port: numbe
     )
     const refused = (error: NodeJS.ErrnoException) => end(() => resolve(error.code ?? error.message))
     socket.on('error', refused)
-    socket.connect(port, address, () => {
+    // Not as a callback of connect: that is called for a failure as well.
+    socket.on('connect', () => {
       // The first packet meets the refusal, the second one reads it.
       socket.send('probe', () => undefined)
       setTimeout(() => socket.send('probe', () => undefined), SILENCE_MS / 4).unref()
     })
+    socket.connect(port, address)
   })
 }
 
