@@ -1,6 +1,7 @@
 import {clusterNames} from '../core/layout.js'
 import {readAgentState, startingAgent} from './agent-state.js'
 import {namespaceOf, type TaskContext} from './context.js'
+import {readCounts} from './counts.js'
 import {findStored, listStored, type StoredTask} from './store.js'
 import type {AgentReport, Task} from './task.js'
 
@@ -18,7 +19,10 @@ export async function showTask(context: TaskContext, wanted: string | undefined)
 export async function describeTask(context: TaskContext, stored: StoredTask): Promise<Task> {
   const {name, record, view, created} = stored
   const running = view.phase === 'Running'
-  const agent = running ? await askAgent(context, stored) : (record.agentAtStop ?? startingAgent)
+  const [agent, counts] = await Promise.all([
+    running ? askAgent(context, stored) : (record.agentAtStop ?? startingAgent),
+    running ? readCounts(context, name) : undefined,
+  ])
   return {
     name,
     branch: record.branch,
@@ -29,6 +33,7 @@ export async function describeTask(context: TaskContext, stored: StoredTask): Pr
     namespace: namespaceOf(context),
     created,
     ...(view.reason === undefined ? {} : {reason: view.reason}),
+    ...(counts ? {counts} : {}),
   }
 }
 
