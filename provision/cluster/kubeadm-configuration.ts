@@ -61,7 +61,13 @@ function cluster(settings: KubeadmSettings) {
       podSubnet: settings.network.pods,
       serviceSubnet: settings.network.services,
     },
-    apiServer: {extraArgs: [{name: 'profiling', value: 'false'}]},
+    apiServer: {
+      extraArgs: [
+        {name: 'profiling', value: 'false'},
+        // While etcd is gone, what waits for it also holds up the kubelet that would start it again.
+        {name: 'request-timeout', value: '10s'},
+      ],
+    },
     controllerManager: {extraArgs: [...alone.extraArgs, {name: 'profiling', value: 'false'}]},
     scheduler: {extraArgs: [...alone.extraArgs, {name: 'profiling', value: 'false'}]},
     etcd: {
@@ -94,6 +100,8 @@ function kubelet(settings: KubeadmSettings) {
     containerLogMaxSize: '10Mi',
     containerLogMaxFiles: 3,
     registerWithTaints: [],
+    // A part of the cluster that is killed for the third time comes back as fast as the first time.
+    crashLoopBackOff: {maxContainerRestartPeriod: '3s'},
     serializeImagePulls: false,
     systemReserved: {cpu: `${milliCpus}m`, memory: `${Math.ceil(memory / MIB)}Mi`},
     evictionHard: {

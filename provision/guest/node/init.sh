@@ -89,7 +89,7 @@ fi
 
 # The kubelet wants these values for the whole kernel; it finds them here, and the computer keeps its own.
 while read -r path value; do
-	if [ ! -e "proc/sys/$path" ]; then continue; fi
+	if [ ! -e "proc/sys/$path" ] || [ "$(cat "proc/sys/$path")" = "$value" ]; then continue; fi
 	echo "$value" >"run/cage/sysctl/${path//\//.}"
 	mount --bind "run/cage/sysctl/${path//\//.}" "proc/sys/$path"
 done <<-EOT
