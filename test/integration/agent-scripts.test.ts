@@ -130,6 +130,7 @@ describe('clone', () => {
   it('brings untracked files, over nothing that is tracked, and keeps them untracked', () => {
     mkdirSync(at('files', 'config'), {recursive: true})
     writeFileSync(at('files', 'config', '.env.test'), 'A=1\n')
+    writeFileSync(at('files', 'config', '[a]*?.env'), 'B=1\n')
     writeFileSync(at('files', 'README.md'), 'changed\n')
     execFileSync('tar', ['-C', at('files'), '-cf', at('task', 'files'), '.'])
     expect(run('clone').status).toBe(0)
