@@ -32,6 +32,8 @@ export class TaskWorld {
     return 0
   }
   sidecar: (call: FakeExecCall) => number = () => 0
+  /** JSON lines of the dispatcher */
+  journal = ''
   credentialError: CageError | undefined
   /** pods run at once; false leaves them as they were made */
   podsRun = true
@@ -49,8 +51,7 @@ export class TaskWorld {
     })
     this.cluster.execScript = (call) => this.exec(call)
     this.cluster.onWrite((object) => {
-      if (object.kind === 'Pod' && this.podsRun && object['status'] === undefined)
-        this.runPod(object)
+      if (object.kind === 'Pod' && this.podsRun && object['status'] === undefined) this.runPod(object)
     })
   }
 
@@ -146,7 +147,10 @@ export class TaskWorld {
       }
       this.documents.set(part.head.task, part)
     } else if (op === 'document.remove') this.documents.delete(request.task)
-    else if (op === 'audit') return 0
+    else if (op === 'audit') {
+      call.stdout(this.journal)
+      return 0
+    }
     call.stdout('{}\n')
     return 0
   }
