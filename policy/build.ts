@@ -176,12 +176,13 @@ function rules(layers: readonly Layer[], kind: 'allow' | 'deny' | 'audit'): Rule
 
 function ruleSettings(rule: RuleFile, id: string, kind: 'allow' | 'deny' | 'audit'): RuleSettings {
   const port = rule.port ?? (kind === 'deny' ? undefined : rule.scheme === 'http' ? 80 : 443)
+  const scheme = rule.scheme ?? (kind === 'deny' ? undefined : port === 80 ? 'http' : 'https')
   const {rate} = rule
   return {
     id,
     host: canonicalRuleHost(rule.host),
     ...(port === undefined ? {} : {port}),
-    scheme: rule.scheme ?? (port === 80 ? 'http' : 'https'),
+    ...(scheme === undefined ? {} : {scheme}),
     ...(rule.methods ? {methods: unique(rule.methods.map((method) => method.toUpperCase()))} : {}),
     ...(rule.paths ? {paths: unique(rule.paths)} : {}),
     ...(rule.websocket === true ? {websocket: true} : {}),

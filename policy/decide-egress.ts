@@ -26,6 +26,7 @@ export type EgressReason =
   | 'port_not_allowed'
   | 'method_not_allowed'
   | 'path_not_allowed'
+  | 'url_too_long'
   | 'websocket_not_allowed'
   | 'mcp_not_allowed'
 
@@ -84,7 +85,7 @@ export function compileEgress(rules: readonly EgressRule[]): EgressMatcher {
   }
 
   const candidates = (host: string): CompiledRule[] => {
-    const found = [...(exact.get(host) ?? [])]
+    const found = [...(exact.get(host) ?? []), ...(isName(host) ? (exact.get('*') ?? []) : [])]
     for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1))
       found.push(...(suffixes.get(host.slice(dot + 1)) ?? []))
     return found
@@ -148,6 +149,13 @@ const aspects: readonly {
     fits: ({paths}, request) => paths === undefined || paths.some((fits) => fits(request.path)),
   },
   {
+    reason: 'url_too_long',
+    fits: ({rule}, request) =>
+      rule.effect === 'deny' ||
+      rule.urlBytes === undefined ||
+      request.path.length + (request.query ?? '').length <= rule.urlBytes,
+  },
+  {
     reason: 'websocket_not_allowed',
     fits: ({rule}, request) =>
       rule.effect === 'deny'
@@ -182,6 +190,11 @@ function whyNothingMatched(candidates: readonly CompiledRule[], request: EgressR
     if (left.length === 0) return reason
   }
   return 'host_not_allowed'
+}
+
+/** Any name is no address: those are opened one by one. */
+function isName(host: string): boolean {
+  return !host.includes(':') && !/^[0-9.]+$/.test(host)
 }
 
 /** Pushes go to the dispatcher; on every other host they are refused whatever the rules say. */

@@ -108,6 +108,7 @@ const egressRule = record(
     paths: list(filled),
     websocket: flag,
     mcp: record({}, {tools: list(text), methods: list(text)}),
+    urlBytes: count,
     rate: record({}, {rps: amount, concurrency: count, bytesUp: count}),
   },
 )

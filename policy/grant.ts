@@ -35,7 +35,7 @@ export interface EgressRule {
   /** stable and readable, e.g. `preset:npm/registry` or `cage.yaml:allow[0]` */
   id: string
   effect: 'deny' | 'allow' | 'audit'
-  /** canonical: lower case, no trailing dot; exact, or `*.` + suffix (one or more labels, never the suffix itself) */
+  /** canonical: lower case, no trailing dot; exact, `*.` + suffix (one or more labels, never the suffix itself), or `*` = any name */
   host: string
   port: number
   /** `http` only for port 80 style plain text; default https */
@@ -46,6 +46,9 @@ export interface EgressRule {
   paths?: string[]
   websocket?: boolean
   mcp?: {tools?: string[]; methods?: string[]}
+  /** longest path and query together; absent = no limit of its own */
+  urlBytes?: number
+  /** `bytesUp` per hour */
   rate?: {rps?: number; concurrency?: number; bytesUp?: number}
 }
 

@@ -6,7 +6,8 @@ export interface RuleSettings {
   host: string
   /** absent only in a deny: every port */
   port?: number
-  scheme: 'https' | 'http'
+  /** absent only in a deny: both */
+  scheme?: 'https' | 'http'
   methods?: string[]
   paths?: string[]
   websocket?: boolean

@@ -455,7 +455,7 @@ describe('who may say what', () => {
       ['cage.yaml:allow[0]', 'api.example.com', 80, 'http'],
       ['config.yaml:projects.shop.allow[0]', 'own.com', 443, 'https'],
     ])
-    expect(egress.deny).toEqual([{id: 'config.yaml:defaults.deny[0]', host: 'bad.com', scheme: 'https'}])
+    expect(egress.deny).toEqual([{id: 'config.yaml:defaults.deny[0]', host: 'bad.com'}])
     expect(baseline.egress.allow.map(({host}) => host)).toEqual(['own.com'])
   })
 
