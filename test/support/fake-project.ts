@@ -56,7 +56,7 @@ export class FakeProject {
       {print: false},
     )
     const exit = (error as {oclif?: {exit?: number}} | undefined)?.oclif?.exit
-    const code = error ? (exit ?? 1) : process.exitCode ?? 0
+    const code = error ? (exit ?? 1) : exitCodeNow()
     process.exitCode = undefined
     return {code, stdout, stderr: stderr + (error && error.code !== 'EEXIT' ? `${error.message}\n` : '')}
   }
@@ -88,4 +88,9 @@ export class FakeProject {
   remove(): void {
     rmSync(this.folder, {force: true, recursive: true})
   }
+}
+
+function exitCodeNow(): number {
+  const {exitCode} = process
+  return typeof exitCode === 'number' ? exitCode : 0
 }
