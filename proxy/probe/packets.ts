@@ -10,8 +10,10 @@ const SILENCE_MS = 1000
 export function udpIsRefused(type: 'udp4' | 'udp6', address: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(type)
+    let second: NodeJS.Timeout | undefined
     const end = (act: () => void) => {
       clearTimeout(timer)
+      clearTimeout(second)
       socket.removeAllListeners('error').on('error', () => undefined)
       socket.close()
       act()
@@ -26,7 +28,7 @@ export function udpIsRefused(type: 'udp4' | 'udp6', address: string, port: numbe
     socket.on('connect', () => {
       // The first packet meets the refusal, the second one reads it.
       socket.send('probe', () => undefined)
-      setTimeout(() => socket.send('probe', () => undefined), SILENCE_MS / 4).unref()
+      second = setTimeout(() => socket.send('probe', () => undefined), SILENCE_MS / 4)
     })
     socket.connect(port, address)
   })
