@@ -6,15 +6,19 @@ export function table(heads: readonly string[], rows: readonly (readonly string[
     heads.map((head) => head.toUpperCase()),
     ...rows.map((row) => row.map((cell) => visible(cell))),
   ]
-  const widths = heads.map((_, column) => Math.max(...cells.map((row) => [...(row[column] ?? '')].length)))
+  const widths = heads.map((_, column) => Math.max(...cells.map((row) => codePoints(row[column]))))
   return cells
     .map((row) =>
       row
-        .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - [...cell].length))
+        .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - codePoints(cell)))
         .join('  ')
         .trimEnd(),
     )
     .join('\n')
+}
+
+function codePoints(text = ''): number {
+  return Array.from(text).length
 }
 
 /** `1.5 GiB`, `312 MiB`, `0 B`. */

@@ -1,0 +1,38 @@
+import {CageError, ExitCode} from '../core/errors.js'
+import type {ProjectSettings} from '../policy/settings.js'
+
+/**
+ * What can be written in the files and is not enforced by this version stops here: a control that looks switched on and
+ * is not would be worse than none. Errors: NOT_IN_THIS_VERSION, exit 3, naming everything at once.
+ */
+export function requireSupported(settings: ProjectSettings): void {
+  const {repository, task, egress, credentials, git} = settings
+  const budget = Object.keys(task.budget)
+  const rules = [...egress.allow, ...egress.audit]
+  const found = [
+    ...(repository.upstream === 'hosted'
+      ? []
+      : [`repository.upstream ${repository.upstream}: only \`hosted\``]),
+    ...(repository.mode === 'direct' ? [] : ['repository.mode fork']),
+    ...(repository.read.length === 0 ? [] : ['repository.read']),
+    ...(task.image === 'default' ? [] : [`task.image ${task.image}: only \`default\``]),
+    ...budget.map((name) => `task.budget.${name}`),
+    ...(rules.some(({websocket}) => websocket) ? ['websocket: true in a rule'] : []),
+    ...(credentials.some(({inject}) => inject?.kind === 'sigv4') ? ['inject.sigv4'] : []),
+    ...(git.onFinding === 'hold' ? ['git.secrets.onFinding hold'] : []),
+    ...(settings.import.length === 0 ? [] : ['import']),
+    ...(settings.github === undefined ? [] : ['github']),
+  ]
+  if (found.length === 0) return
+  throw new CageError(
+    [
+      'this version of cage does not enforce yet what your settings ask for:',
+      ...found.map((one) => `  ${one}`),
+    ].join('\n'),
+    {
+      code: 'NOT_IN_THIS_VERSION',
+      exitCode: ExitCode.precondition,
+      hints: ['Take it out of cage.yaml or of your own config.yaml; docs/limitations.md has the list.'],
+    },
+  )
+}

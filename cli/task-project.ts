@@ -1,0 +1,136 @@
+import {realpath} from 'node:fs/promises'
+import {compileGrant, taskCredentials} from '../policy/compile.js'
+import {newPlaceholder, resolveCredentials} from '../policy/credentials.js'
+import {newHandle, signGrant} from '../policy/sign.js'
+import {parseApprovals, requireApproval, wideningOf} from '../policy/trust.js'
+import {projectAuthority} from '../provision/state/authority.js'
+import {readIfThere} from '../provision/state/files.js'
+import {projectGrantKey} from '../provision/state/grant-key.js'
+import {dispatcherAddress} from '../provision/steps/dispatcher.js'
+import {adapterOf} from '../tasks/adapters/known.js'
+import type {GrantRequest, PreparedGrant, TaskBlueprint, TaskProject} from '../tasks/blueprint.js'
+import {closedAddresses, clusterTraits, projectImages} from './cluster-facts.js'
+import {hostedRepository, originUrl} from './hosted-repository.js'
+import {openingsOf} from './openings.js'
+import type {ProjectContext} from './project-context.js'
+import {requireSupported} from './supported.js'
+import {taskFiles} from './task-files.js'
+
+const DISPATCHER_PORT = 443
+
+/** The project as the task room asks for it: cage.yaml, state directory and machine put together. */
+export function taskProject(project: ProjectContext): TaskProject {
+  const {settings} = project
+  let values: Promise<Record<string, string>> | undefined
+  const credentials = (agent: string) => (values ??= credentialValues(project, agent))
+  return {
+    blueprint: async () => {
+      requireSupported(settings)
+      await requireTrust(project)
+      return blueprint(project)
+    },
+    resolveCredentials: async (agent) => {
+      await credentials(agent)
+    },
+    prepareGrant: async (request) => prepareGrant(project, request, await credentials(request.agent)),
+  }
+}
+
+async function requireTrust({files, settings}: ProjectContext): Promise<void> {
+  requireApproval(wideningOf(settings), parseApprovals(await readIfThere(files.approvals)))
+}
+
+function credentialValues(project: ProjectContext, agent: string): Promise<Record<string, string>> {
+  const {settings, runner, env, homes, repository} = project
+  return resolveCredentials(taskCredentials(settings, adapterOf(agent)), {
+    env,
+    runner,
+    platform: process.platform,
+    readFile: readIfThere,
+    realpath: (path) => realpath(path),
+    repository: repository.directory,
+    home: homes.user,
+  })
+}
+
+async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
+  const {settings, signal, id, runner, repository} = project
+  const {task} = settings
+  const cluster = await project.cluster()
+  const [address, resolver, traits, images, closed, key, files] = await Promise.all([
+    dispatcherAddress(cluster, id),
+    resolvers(project),
+    clusterTraits(cluster, signal),
+    projectImages(project),
+    closedAddresses(project),
+    projectGrantKey(project.files),
+    taskFiles(runner, repository.directory, task.files),
+  ])
+  return {
+    project: settings.project,
+    remote: originUrl(settings),
+    repository: hostedRepository(settings),
+    traits,
+    images,
+    author: task.author,
+    env: task.env,
+    limits: {cpu: task.cpu, memoryBytes: task.memoryBytes},
+    diskBytes: task.diskBytes,
+    fenceAllow: [
+      `${address}/tcp/${DISPATCHER_PORT}`,
+      ...resolver.flatMap((one) => [`${one}/udp/53`, `${one}/tcp/53`]),
+      ...openingsOf(settings).openings.map((opening) => `${opening.address}/tcp/${opening.port}`),
+    ],
+    probeClosed: [`${address}:${DISPATCHER_PORT}`, ...closed],
+    grantKey: key.publicKey,
+    ...(task.setup === undefined ? {} : {setup: task.setup}),
+    ...(files === undefined ? {} : {files}),
+  }
+}
+
+async function resolvers(project: ProjectContext): Promise<string[]> {
+  const {resolver} = project.settings.network
+  if (resolver.length > 0) return resolver
+  const {machine} = await project.machine()
+  return [(await machine.facts()).resolver]
+}
+
+/** Compiles and signs one revision. A placeholder that programs may have stored stays the same over revisions. */
+async function prepareGrant(
+  project: ProjectContext,
+  request: GrantRequest,
+  values: Readonly<Record<string, string>>,
+): Promise<PreparedGrant> {
+  const {settings, id, files, clock} = project
+  const {task, branch, base, revision} = request
+  const agent = adapterOf(request.agent)
+  const placeholders = Object.fromEntries(
+    taskCredentials(settings, agent).map((credential) => [
+      credential.name,
+      request.placeholders[credential.name] ?? newPlaceholder(credential),
+    ]),
+  )
+  const [address, resolver, authority, {privateKey}] = await Promise.all([
+    dispatcherAddress(await project.cluster(), id),
+    resolvers(project),
+    projectAuthority(files, clock.now()),
+    projectGrantKey(files),
+  ])
+  const dispatcher = {address, port: DISPATCHER_PORT, ca: authority.certificate}
+  const compiled = compileGrant({
+    settings,
+    agent,
+    id,
+    task,
+    branch,
+    base,
+    revision,
+    dispatcher,
+    resolver,
+    placeholders,
+  })
+  const handle = newHandle()
+  const {egress, git, env} = compiled
+  const parts = signGrant({project: id, task, revision, handle, egress, git}, privateKey)
+  return {...parts, handle, credentials: values, placeholders, env: {...agent.env, ...env}}
+}
