@@ -172,6 +172,7 @@ function repositoryStep(project: ProjectContext): Step {
         signal,
         onMessage: (chunk: Buffer) => detail(visible(chunk.toString().trim()).slice(-80)),
       })
+      await addCageRemote(local, project.id)
       const behind = seeded.uncommitted
       return `${base}${behind > 0 ? `; ${behind} uncommitted ${behind === 1 ? 'file stays' : 'files stay'} here` : ''}`
     },
