@@ -12,7 +12,12 @@ import {
 } from './harness.js'
 
 interface Shown {
-  task: {name: string; branch: string; phase: string; pod: string; namespace: string; agent: {state: string}}
+  name: string
+  branch: string
+  phase: string
+  pod: string
+  namespace: string
+  agent: {state: string}
 }
 
 const branch = 'test/faults'
@@ -46,19 +51,17 @@ describe('faults', () => {
   afterAll(() => cage(['task', 'rm', branch, '--force']), 120_000)
 
   it.each(['kubelet', 'containerd'])('kill -9 of %s heals by itself; the task goes on', async (service) => {
-    const before = (await show()).task.pod
+    const before = (await show()).pod
     const killed = await onMachine(`pid=$(pgrep -o -x ${service}) && kill -9 "$pid" && echo killed`)
     expect(killed.stdout).toContain('killed')
     await eventuallyPush(service)
-    expect((await show()).task.pod).toBe(before)
+    expect((await show()).pod).toBe(before)
   })
 
   it('kill -9 of etcd heals by itself; what was there is there', async () => {
     const killed = await onMachine(`pid=$(pgrep -o -x etcd) && kill -9 "$pid" && echo killed`)
     expect(killed.stdout).toContain('killed')
-    await eventually('the API answers', async () =>
-      (await show()).task.phase === 'Running' ? true : undefined,
-    )
+    await eventually('the API answers', async () => ((await show()).phase === 'Running' ? true : undefined))
     await eventuallyPush('etcd')
   })
 
@@ -66,7 +69,7 @@ describe('faults', () => {
     'kill -9 of the dispatcher (%s) loses no commit that was acknowledged',
     async (container) => {
       const acknowledged = await push(`before ${container}`)
-      const {task} = await show()
+      const task = await show()
       const namespace = `${task.namespace}-dispatcher`
       const pods = await onMachine(`kubectl get pods -n ${namespace} -o 'jsonpath={.items[*].metadata.name}'`)
       await killContainer({namespace, pod: pods.stdout.trim()}, container)
@@ -105,7 +108,7 @@ describe('faults', () => {
     await cageOk(['up'])
     await eventually(
       'the task runs',
-      async () => ((await show()).task.phase === 'Running' ? true : undefined),
+      async () => ((await show()).phase === 'Running' ? true : undefined),
       120,
     )
     expect(await inTask(branch, 'cat ~/kept.txt')).toMatchObject({code: 0, stdout: 'kept\n'})

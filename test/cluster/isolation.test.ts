@@ -186,14 +186,14 @@ const ask = () => new Promise((done) => get('https://git.cage.internal/ready', (
     process.exit(1)
   })
 })()`
-    const name = (await cageJson<{task: {pod: string; namespace: string}}>(['task', 'show', branch])).task
+    const pod = await cageJson<{pod: string; namespace: string}>(['task', 'show', branch])
     const agent = startCage(['task', 'exec', branch, '--', 'node', '-e', probe])
     let said = ''
     agent.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
     const ended = new Promise<number>((done) => agent.on('close', (code) => done(code ?? -1)))
     while (!said.includes('before')) await new Promise((next) => setTimeout(next, 100))
     expect(said).toContain('before 200')
-    await killContainer(name, 'sidecar')
+    await killContainer(pod, 'sidecar')
     expect(await tryOut('tcp', linkAddress())).toMatch(/^closed:/)
     expect(canary.heard).toEqual([])
     agent.stdin.write('go\n')
