@@ -22,7 +22,9 @@ const MIB = 1024 ** 2
 /** kubeadm's configuration file: four YAML documents. */
 export function kubeadmConfiguration(settings: KubeadmSettings): string {
   const documents = [initialization(settings), cluster(settings), kubelet(settings), proxy]
-  return documents.map((document) => stringify(document, {compat: 'yaml-1.1', lineWidth: 0})).join('---\n')
+  return documents
+    .map((document) => stringify(document, {aliasDuplicateObjects: false, compat: 'yaml-1.1', lineWidth: 0}))
+    .join('---\n')
 }
 
 function address(settings: KubeadmSettings): string {

@@ -118,6 +118,7 @@ done
 
 hostname "$CAGE_NODE_NAME"
 echo "$CAGE_NODE_NAME" >etc/hostname
+sha256sum <<<"$CAGE_NODE_NAME" | cut -c1-32 >etc/machine-id
 printf '127.0.0.1 localhost\n%s %s\n' "${CAGE_NODE_ADDRESS%/*}" "$CAGE_NODE_NAME" >etc/hosts
 echo 'nameserver 10.0.2.3' >etc/resolv.conf
 

@@ -1,0 +1,71 @@
+import {describe, expect, it} from '@jest/globals'
+import {parseAllDocuments} from 'yaml'
+import {kubeadmConfiguration} from '../../../provision/cluster/kubeadm-configuration.js'
+import {persistentVolume} from '../../../provision/cluster/volumes.js'
+import {cniConfiguration, containerdConfiguration} from '../../../provision/machine/node-configuration.js'
+import {networkOf} from '../../../provision/state/network.js'
+import {FakeCluster} from '../../support/fake-cluster.js'
+import {FakeRunner} from '../../support/fake-runner.js'
+import {expectGolden} from '../../support/golden.js'
+import {namespaceTransport} from '../../../provision/transport/namespace.js'
+
+const GIB = 1024 ** 3
+const settings = {
+  node: 'cage-shop-00000001',
+  network: networkOf(200),
+  kubernetes: 'v1.36.3',
+  etcd: 'v3.6.5',
+  imagePrefix: 'cage.local/kubernetes',
+  seen: {memory: 24 * GIB, cpus: 8},
+  allowed: {memory: 8 * GIB, cpus: 4},
+}
+
+describe('what a node is configured with', () => {
+  it('kubeadm, in namespaces on a computer with cgroup v1', () => {
+    expectGolden(
+      'provision/kubeadm-local.yaml',
+      kubeadmConfiguration({...settings, cgroup: 'v1', supervisor: 'runit'}),
+    )
+  })
+
+  it('kubeadm, in a virtual machine that is all its own', () => {
+    const seen = {memory: 8 * GIB, cpus: 4}
+    expectGolden(
+      'provision/kubeadm-vm.yaml',
+      kubeadmConfiguration({...settings, seen, cgroup: 'v2', supervisor: 'systemd'}),
+    )
+  })
+
+  it('kubeadm: etcd writes through to its disk, and no image is ever fetched', () => {
+    const text = kubeadmConfiguration({...settings, cgroup: 'v2', supervisor: 'runit'})
+    expect(text).not.toContain('no-fsync')
+    const documents = parseAllDocuments(text).map((document) => document.toJS() as {kind: string})
+    expect(documents.map(({kind}) => kind)).toEqual([
+      'InitConfiguration',
+      'ClusterConfiguration',
+      'KubeletConfiguration',
+      'KubeProxyConfiguration',
+    ])
+    expect(documents[0]).toMatchObject({nodeRegistration: {imagePullPolicy: 'Never'}})
+  })
+
+  it('containerd', () => {
+    expectGolden('provision/containerd.toml', containerdConfiguration('cage.local/kubernetes/pause:v1.36.3'))
+  })
+
+  it('the pod network', () => {
+    expectGolden('provision/cni.json', cniConfiguration('10.200.64.0/18'))
+  })
+
+  it('a volume of one claim on one node', () => {
+    const options = {
+      transport: namespaceTransport(new FakeRunner(), () => Promise.resolve(1)),
+      objects: new FakeCluster(),
+      node: settings.node,
+      namespace: 'shop-00000001',
+      labels: {'cage.internal/project': 'shop'},
+    }
+    const volume = persistentVolume(options, 'home-login', 10 * GIB)
+    expectGolden('provision/persistent-volume.json', `${JSON.stringify(volume, undefined, 2)}\n`)
+  })
+})
