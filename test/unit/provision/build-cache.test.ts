@@ -72,7 +72,11 @@ describe('what is built', () => {
     }
     await expect(built(failing, cache)).rejects.toThrow('no network')
     let builds = 0
-    await built({...failing, build: async (directory) => void (builds++, await mkdir(directory))}, cache)
+    const build = async (directory: string) => {
+      builds++
+      await mkdir(directory)
+    }
+    await built({...failing, build}, cache)
     expect(builds).toBe(1)
   })
 })
