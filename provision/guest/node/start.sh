@@ -35,6 +35,12 @@ fi
 node_cleanup
 node_cgroups create
 
+# Watches are counted for root of the whole computer, and each node needs some thirty: the usual limit is four nodes.
+watches=/proc/sys/fs/inotify/max_user_instances
+if [ "$(cat $watches)" -lt 1024 ] && ! echo 1024 2>/dev/null >$watches; then
+	echo "cannot raise $watches: with several projects up, kube-proxy may not start" >&2
+fi
+
 : >node.log
 rm -f delegated
 ip link add "$CAGE_NODE_LINK" type veth peer name "${CAGE_NODE_LINK}n"
