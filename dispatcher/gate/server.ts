@@ -184,7 +184,6 @@ class Gate {
     response.writeHead(status, {
       ...uncached,
       'content-type': headers['content-type'] ?? 'text/plain',
-      ...(status === 400 ? {connection: 'close'} : {}),
     })
     await pipeline(body, response).catch(() => response.destroy())
   }

@@ -1,5 +1,6 @@
 import type {GitGrant} from '../../policy/grant.js'
 import type {Journal} from '../journal/journal.js'
+import {taskOf} from './push-record.js'
 import type {Repository} from './repositories.js'
 
 const WINDOW_MS = 10_000
@@ -38,7 +39,7 @@ export class FetchLog {
       op: 'fetch',
       decision: 'allow',
       principal: grant.principal,
-      ...(grant.principal === 'task' ? {task: grant.task} : {}),
+      ...taskOf(grant),
       repository: repository.name,
       policyRev: grant.revision,
     }

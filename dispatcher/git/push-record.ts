@@ -25,7 +25,7 @@ export function pushRecord(
   const zero = zeroId(repository.format)
   return {
     request,
-    task: grant.task,
+    ...taskOf(grant),
     principal: grant.principal,
     repository: repository.name,
     policyRev: grant.revision,
@@ -73,4 +73,9 @@ export function refusalRecord(problems: readonly Problem[]): Record<string, unkn
       MAX_LISTED,
     ),
   }
+}
+
+/** A record names a task only when one acted. */
+export function taskOf(grant: GitGrant): {task?: string} {
+  return grant.principal === 'task' ? {task: grant.task} : {}
 }

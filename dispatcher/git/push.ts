@@ -14,7 +14,7 @@ import {isNearlyFull} from '../files.js'
 import {inspect, type Inspection, type InspectionRules} from './inspect.js'
 import type {NamedLocks, Places} from './locks.js'
 import {fullVolume, problemsOf, PushRefused, withoutSecrets, type Problem} from './problem.js'
-import {pushRecord, refusalRecord, type PushProgress} from './push-record.js'
+import {pushRecord, refusalRecord, taskOf, type PushProgress} from './push-record.js'
 import {Quarantine} from './quarantine.js'
 import type {Refs, Repository, RepositoryStore} from './repositories.js'
 import {
@@ -271,7 +271,7 @@ class Push {
         phase: 'outcome',
         op: 'push',
         request: this.#session.request,
-        task: this.#session.grant.task,
+        ...taskOf(this.#session.grant),
         decision: done ? 'allow' : 'upstream-reject',
         refs: outcomes.map((outcome) => ({...outcome, ref: names.record(outcome.ref)})),
         ms: this.#progress.milliseconds,

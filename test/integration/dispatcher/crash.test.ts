@@ -1,0 +1,217 @@
+import {execFileSync} from 'node:child_process'
+import {createHash} from 'node:crypto'
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
+import {itUnless} from '../../support/when.js'
+
+jest.setTimeout(60_000)
+
+let door: TestDispatcher
+let task: TestTask
+let commits = 0
+
+beforeAll(async () => {
+  door = await TestDispatcher.startSeeded()
+  task = door.task('fix')
+  door.clone(task, 'agent')
+  door.box.git('agent', 'checkout', '-q', '-b', 'fix')
+})
+afterAll(() => door.stop())
+
+const commit = () => door.box.commit('agent', 'fix', 'file.txt', `content ${++commits}\n`)
+const push = () => door.gitAsAsync(task, 'agent', 'push', 'origin', 'fix')
+const branch = () => door.refs()['refs/heads/fix']
+
+async function restart(fault?: string): Promise<void> {
+  await door.kill('git')
+  door.startGit(fault)
+  await door.ready()
+}
+
+function expectChain(): void {
+  const lines = readdirSync(`${door.volume}/journal`)
+    .sort()
+    .flatMap((name) => readFileSync(`${door.volume}/journal/${name}`, 'utf8').split('\n').filter(Boolean))
+  let previous = '0'.repeat(64)
+  lines.forEach((line, index) => {
+    const {seq, prev} = JSON.parse(line) as {seq: number; prev: string}
+    expect({seq, prev}).toEqual({seq: index + 1, prev: previous})
+    previous = createHash('sha256').update(line).digest('hex')
+  })
+}
+
+describe('kill -9 in the middle of a push', () => {
+  it.each([
+    ['before index-pack', false],
+    ['after index-pack', false],
+    ['before for-each-ref', false],
+    ['after rev-list', false],
+    ['before pack-objects', false],
+    ['after pack-objects', false],
+    ['before update-ref', false],
+    ['after update-ref', true],
+  ])('%s: nothing half, and the journal knows the outcome', async (fault, applied) => {
+    const old = branch()
+    const tip = commit()
+    await restart(fault)
+    const {code} = await push()
+    // git asks for the refs first, so a fault there hits before the push begins
+    expect(code).not.toBe(0)
+    await door.exited('git')
+    await restart()
+    expect(branch()).toBe(applied ? tip : old)
+    door.hosted('fsck', '--full', '--strict')
+    expect(door.quarantined()).toEqual([])
+    const records = door.journal({task: 'fix'}).filter(({phase}) => phase !== 'decision')
+    const intents = records.filter(({phase}) => phase === 'intent')
+    const outcomes = records.filter(({phase}) => phase === 'outcome')
+    expect(outcomes.map(({request}) => request)).toEqual(intents.map(({request}) => request))
+    if (applied) expect(outcomes.at(-1)).toMatchObject({reconciled: true, decision: 'allow'})
+    // the client tries again and ends where it wanted
+    await push()
+    expect(branch()).toBe(tip)
+    expectChain()
+  })
+
+  it('at any moment: what was acknowledged stays', async () => {
+    for (let n = 0; n < 8; n++) {
+      const old = branch()
+      const tip = commit()
+      const pushing = push()
+      await new Promise((resolve) => setTimeout(resolve, 20 + n * 25))
+      await restart()
+      const {code} = await pushing
+      const now = branch()
+      if (code === 0) expect(now).toBe(tip)
+      else expect([old, tip]).toContain(now)
+      door.hosted('fsck', '--full', '--strict')
+      await push()
+      expect(branch()).toBe(tip)
+    }
+    expectChain()
+  })
+})
+
+describe('the journal', () => {
+  it('loses a line cut short by a crash, and nothing else', async () => {
+    await door.kill('git')
+    const path = `${door.volume}/journal/000001.jsonl`
+    const length = statSync(path).size
+    appendFileSync(path, '{"seq":99999,"prev":"half a li')
+    door.startGit()
+    await door.ready()
+    commit()
+    expect((await push()).code).toBe(0)
+    expect(readFileSync(path, 'utf8').slice(0, length).endsWith('}\n')).toBe(true)
+    expectChain()
+  })
+
+  it('that cannot be written denies', async () => {
+    const old = branch()
+    const tip = commit()
+    const path = `${door.volume}/journal`
+    const {size} = statSync(`${path}/000001.jsonl`)
+    // the process may not write files larger than this one: as with a full disk, writes of the journal fail
+    execFileSync('prlimit', [`--pid=${door.pid('git')}`, `--fsize=${size}:${size}`])
+    const {code, stderr} = await push()
+    expect({code, stderr}).toEqual({code: 1, stderr: expect.stringMatching(/\[(journal|disk|pack)\]/)})
+    expect(branch()).toBe(old)
+    await restart()
+    expect((await push()).code).toBe(0)
+    expect(branch()).toBe(tip)
+    expectChain()
+  })
+})
+
+describe('restarts', () => {
+  it('remove what a crash left', async () => {
+    await door.kill('git')
+    const packs = `${door.volume}/repositories/shop.git/objects/pack`
+    mkdirSync(`${door.volume}/quarantine/old/pack`, {recursive: true})
+    writeFileSync(`${door.volume}/quarantine/old/pack/tmp_pack_x`, 'x')
+    writeFileSync(`${packs}/pack-${'1'.repeat(40)}.pack`, 'half a pack')
+    writeFileSync(`${packs}/tmp_idx_1`, 'x')
+    writeFileSync(`${door.volume}/repositories/shop.git/refs/heads/fix.lock`, '')
+    writeFileSync(`${door.volume}/repositories/shop.git/packed-refs.lock`, '')
+    door.startGit()
+    await door.ready()
+    expect(door.quarantined()).toEqual([])
+    expect(
+      readdirSync(packs).filter((name) => name.startsWith('tmp_') || name.includes('1'.repeat(40))),
+    ).toEqual([])
+    commit()
+    expect((await push()).code).toBe(0)
+  })
+
+  it('of gate alone and of git alone are noticed by nobody later', async () => {
+    await door.kill('gate')
+    door.startGate()
+    await door.ready()
+    commit()
+    expect((await push()).code).toBe(0)
+    await door.kill('git')
+    const down = await push()
+    expect(down.stderr).toMatch(/cage: the repositories cannot be reached right now/)
+    door.startGit()
+    await door.ready()
+    commit()
+    expect((await push()).code).toBe(0)
+  })
+})
+
+describe('a full disk', () => {
+  const obstacle = process.getuid?.() === 0 ? undefined : 'mounting a small disk needs root'
+
+  itUnless(obstacle, 'refuses cleanly, harms nothing, and works again when there is room', async () => {
+    const mount = mkdtempSync(join(tmpdir(), 'cage-small-disk-'))
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=12m,mode=755', 'none', mount])
+    let small: TestDispatcher | undefined
+    try {
+      small = await TestDispatcher.startSeeded({volume: mount})
+      const filler = small.task('filler')
+      small.clone(filler, 'filler')
+      const codes: number[] = []
+      let last = ''
+      for (let n = 0; n < 12; n++) {
+        execFileSync('dd', ['if=/dev/urandom', `of=${small.box.path('noise')}`, 'bs=1M', 'count=2'], {
+          stdio: 'ignore',
+        })
+        const id = small.box.git('filler', 'hash-object', '-w', small.box.path('noise'))
+        const tree = small.box.gitWith('filler', {input: `100644 blob ${id}\tnoise${n}\n`}, 'mktree')
+        const parent = small.refs()['refs/heads/filler'] ?? 'origin/main'
+        const tip = small.box.git('filler', 'commit-tree', tree, '-p', parent, '-m', `noise ${n}`)
+        const {code, stderr} = small.gitAs(filler, 'filler', 'push', 'origin', `${tip}:refs/heads/filler`)
+        codes.push(code)
+        last = stderr
+        if (code === 0) expect(small.refs()['refs/heads/filler']).toBe(tip)
+        else expect(small.refs()['refs/heads/filler']).not.toBe(tip)
+      }
+      expect(codes[0]).toBe(0)
+      expect(codes.at(-1)).toBe(1)
+      expect(last).toMatch(/\[disk\] the dispatcher volume is full/)
+      expect(small.quarantined()).toEqual([])
+      small.hosted('fsck', '--full', '--strict')
+      execFileSync('mount', ['-o', 'remount,size=64m', mount])
+      const task = small.task('later')
+      const tip = small.box.commit('filler', 'later', 'x', 'x\n')
+      expect(small.gitAs(task, 'filler', 'push', '-q', 'origin', 'later').code).toBe(0)
+      expect(small.refs()['refs/heads/later']).toBe(tip)
+    } finally {
+      await small?.stop()
+      execFileSync('umount', ['-l', mount])
+      rmdirSync(mount)
+    }
+  })
+})
