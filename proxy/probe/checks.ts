@@ -16,9 +16,12 @@ const FOREIGN6 = '2001:db8::1'
 const FOREIGN_RESOLVER = '192.0.2.53'
 
 /** @param closed `ADDRESS:PORT` of what is known to answer, and must not answer this uid directly */
-export function checks(closed: readonly string[], caPath: string): Check[] {
+export function checks(closed: readonly string[], caPath: string, readyWithinMs: number): Check[] {
   return [
-    {name: `https://${gitHost}/ready answers through the sidecar`, run: () => dispatcherAnswers(caPath)},
+    {
+      name: `https://${gitHost}/ready answers through the sidecar`,
+      run: () => dispatcherAnswers(caPath, readyWithinMs),
+    },
     ...closed.map((target) => ({
       name: `tcp ${target} does not answer directly`,
       run: () => tcpIsClosed(target, caPath),

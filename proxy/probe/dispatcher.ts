@@ -3,13 +3,12 @@ import {request} from 'node:https'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {gitHost} from '../../core/layout.js'
 
-const DEADLINE_MS = 30_000
 const ATTEMPT_MS = 5000
 const PAUSE_MS = 300
 
 /** The one way out works: name, fence, sidecar, its certificate and the dispatcher behind it. */
-export async function dispatcherAnswers(caPath: string): Promise<string> {
-  const deadline = Date.now() + DEADLINE_MS
+export async function dispatcherAnswers(caPath: string, withinMs: number): Promise<string> {
+  const deadline = Date.now() + withinMs
   for (;;) {
     const problem = await ready(caPath).catch((error: unknown) =>
       error instanceof Error ? error.message : String(error),

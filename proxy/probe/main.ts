@@ -6,18 +6,20 @@ import {checks, type Check} from './checks.js'
  * One line per check. Returns the exit code.
  * @param targets `ADDRESS:PORT` of what is known to answer
  * @param caPath PEM of the pod's CA
+ * @param readyWithinMs how long the sidecar and the dispatcher may take to answer
  */
 export async function runProbe(
   targets: readonly string[],
   caPath: string,
   output: Writable,
+  readyWithinMs = 30_000,
 ): Promise<number> {
   const closed = targets.filter((text) => text !== '')
   let failures = 0
   // Nobody has shown that silence means a fence when nothing was asked that would answer.
   const all: Check[] =
     closed.length > 0
-      ? checks(closed, caPath)
+      ? checks(closed, caPath, readyWithinMs)
       : [{name: 'CAGE_PROBE_CLOSED', run: () => Promise.reject(new Error('names no address'))}]
   for (const {name, run} of all) {
     const problem = await run().then(

@@ -168,7 +168,7 @@ describe('what the agent trusts', () => {
     )
     expect(list.text).toContain(`Your keystore contains ${bundle.length} entries`)
     expect(list.text).toMatch(/^cage, .*trustedCertEntry/m)
-  })
+  }, 60_000)
 
   test('never holds a private key', () => {
     publishTrust(

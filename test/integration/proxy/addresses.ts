@@ -1,0 +1,35 @@
+/** Who lives where in the test's internet. Public-looking addresses exist inside the namespace only. */
+export const world = {
+  gateway: '10.99.0.1',
+  pod: '10.99.0.2',
+  gateway6: 'fd99::1',
+  pod6: 'fd99::2',
+  publicHost: '45.33.32.10',
+  canary: '45.33.32.66',
+  foreignResolver: '8.8.8.8',
+  metadata: '169.254.169.254',
+  resolver: '10.0.2.3',
+  dispatcher: '10.96.0.7',
+  privateHost: '192.168.77.5',
+  public6: '2001:4860:4860::8888',
+} as const
+
+/** What the resolver knows. */
+export const zone: Record<string, string> = {
+  'allowed.test': world.publicHost,
+  'api.allowed.test': world.publicHost,
+  'model.test': world.publicHost,
+  'vault.test': world.publicHost,
+  'plain.test': world.publicHost,
+  'a.wild.test': world.publicHost,
+  'b.wild.test': world.publicHost,
+  'limited.test': world.publicHost,
+  'mcp.test': world.publicHost,
+  'audited.test': world.publicHost,
+  'ws.test': world.publicHost,
+  'canary.test': world.canary,
+  'rebind.test': world.privateHost,
+  'metadata.test': world.metadata,
+  'loopback.test': '127.0.0.1',
+  'synthetic.test': '198.18.0.1',
+}

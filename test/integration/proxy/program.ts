@@ -1,0 +1,28 @@
+/** The sidecar's rooms behind a command line with paths of one's own: what proxy/main.ts is in the pod. */
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import {askControl} from '../../../proxy/control.js'
+import {runProbe} from '../../../proxy/probe/main.js'
+import {serve} from '../../../proxy/serve.js'
+
+const [, , command, directory = '', ...rest] = process.argv
+if (command === 'probe')
+  process.exit(await runProbe(rest, join(directory, 'trust/ca.pem'), process.stdout, 3000))
+if (command === 'control') {
+  process.stdout.write(
+    JSON.stringify(await askControl(join(directory, 'state/control.sock'), readFileSync(0, 'utf8'))),
+  )
+  process.exit(0)
+}
+process.umask(0o077)
+const sidecar = await serve({
+  grantKey: readFileSync(join(directory, 'grant-key')),
+  grantDirectory: join(directory, 'grant'),
+  stateDirectory: join(directory, 'state'),
+  ledgerDirectory: join(directory, 'ledger'),
+  trustDirectory: join(directory, 'trust'),
+  controlSocket: join(directory, 'state/control.sock'),
+  systemRoots: join(directory, 'roots.pem'),
+})
+process.stdout.write('listening\n')
+process.once('SIGTERM', () => void sidecar.close().then(() => process.exit(0)))
