@@ -1,3 +1,6 @@
+import {decodeBase64Run, decodeHexRun} from './decode-runs.js'
+import {escapePlaces} from './escapes.js'
+
 /**
  * Finds what looks encoded and collects the decoded bytes of all such places in one buffer per decoder, so that
  * the scanner runs once over each. Costs are linear: a byte is decoded a fixed number of times.
@@ -11,50 +14,52 @@ export interface Decoded {
   origin(offset: number): {offset: number; length: number}
 }
 
+/** A place of encoded text; `end` is behind its last byte. */
+export interface Run {
+  start: number
+  end: number
+}
+
 const MIN_BASE64 = 16
 const MIN_HEX = 16
 const MIN_UTF16 = 16
 /** Text round an escape that is decoded with it: a token may begin well before its escaped character. */
 const ESCAPE_CONTEXT = 512
-
-const BASE64 = 1
-const HEX = 2
-const classes = new Uint8Array(256)
-for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_'))
-  classes[byte] = BASE64
-for (const byte of Buffer.from('0123456789abcdefABCDEF')) classes[byte] = BASE64 | HEX
-
-const CR = 13
+/** Between decoded pieces, so that no match runs from one into the next. */
+const GAP = 2
 const LF = 10
-const BACKSLASH = 92
 
 /** Decoded bytes of every encoded place, grouped by decoder; empty when nothing looks encoded. */
 export function decodeCandidates(bytes: Buffer): Decoded[] {
-  const runs = findRuns(bytes)
+  const {base64, hex} = findRuns(bytes)
   return [
-    decodeBase64(bytes, runs.base64),
-    decodeHex(bytes, runs.hex),
+    base64.length > 0 ? decodeRuns(bytes, base64, 'base64') : undefined,
+    hex.length > 0 ? decodeRuns(bytes, hex, 'hex') : undefined,
     decodeEscapes(bytes),
     decodeUtf16(bytes),
   ].filter((decoded) => decoded !== undefined)
 }
 
-/** Collects decoded pieces with a gap between them, so that no match runs from one into the next. */
+/** Pieces in one buffer whose size is known to suffice. */
 class Collector {
-  private readonly pieces: Buffer[] = []
+  private readonly buffer: Buffer
   private readonly starts: number[] = []
   private readonly places: {offset: number; length: number}[] = []
   private size = 0
 
-  add(piece: Buffer, offset: number, length: number): void {
-    this.starts.push(this.size)
-    this.places.push({offset, length})
-    this.pieces.push(piece, gap)
-    this.size += piece.length + gap.length
+  constructor(capacity: number) {
+    this.buffer = Buffer.allocUnsafe(capacity)
   }
 
-  finish(decoder: Decoder): Decoded | undefined {
-    if (this.pieces.length === 0) return undefined
+  /** @param write fills the buffer from an offset and returns the number of bytes */
+  add(offset: number, length: number, write: (target: Buffer, at: number) => number): void {
+    this.starts.push(this.size)
+    this.places.push({offset, length})
+    this.size += write(this.buffer, this.size)
+    for (let gap = 0; gap < GAP; gap++) this.buffer[this.size++] = LF
+  }
+
+  finish(decoder: Decoder): Decoded {
     const {starts, places} = this
     const origin = (offset: number) => {
       let low = 0
@@ -66,165 +71,139 @@ class Collector {
       }
       return places[low] ?? {offset: 0, length: 0}
     }
-    return {decoder, bytes: Buffer.concat(this.pieces), origin}
+    return {decoder, bytes: this.buffer.subarray(0, this.size), origin}
   }
 }
-const gap = Buffer.from('\n\n')
 
-interface Run {
-  start: number
-  end: number
-}
+const UPPER = 1
+const LOWER = 2
+const DIGIT = 4
+const OTHER = 8
+const HEX = 16
+const kinds = new Uint8Array(256)
+for (let byte = 65; byte <= 90; byte++) kinds[byte] = UPPER | (byte <= 70 ? HEX : 0)
+for (let byte = 97; byte <= 122; byte++) kinds[byte] = LOWER | (byte <= 102 ? HEX : 0)
+for (let byte = 48; byte <= 57; byte++) kinds[byte] = DIGIT | HEX
+for (const byte of Buffer.from('+/-_')) kinds[byte] = OTHER
 
 /** Runs of base64 and of hex characters; a base64 run goes on over a line break, plain or written as `\n`. */
 function findRuns(bytes: Buffer): {base64: Run[]; hex: Run[]} {
   const base64: Run[] = []
   const hex: Run[] = []
-  let start = -1
-  let hexStart = -1
-  let letters = 0
-  const closeHex = (end: number) => {
-    if (hexStart >= 0 && end - hexStart >= MIN_HEX) hex.push({start: hexStart, end})
-    hexStart = -1
-  }
-  for (let at = 0; at <= bytes.length; at++) {
-    const kind = at < bytes.length ? (classes[bytes[at] ?? 0] ?? 0) : 0
-    if (kind & HEX) {
-      if (hexStart < 0) hexStart = at
-    } else closeHex(at)
-    if (kind) {
-      if (start < 0) {
-        start = at
-        letters = 0
+  const size = bytes.length
+  let at = 0
+  while (at < size) {
+    while (at < size && kinds[bytes[at] ?? 0] === 0) at++
+    const start = at
+    let seen = 0
+    let kind = 0
+    for (;;) {
+      while (at < size && (kind = kinds[bytes[at] ?? 0] ?? 0) !== 0) {
+        seen |= kind
+        at++
       }
-      letters++
-      continue
+      const next = at - start >= MIN_BASE64 ? afterLineBreak(bytes, at) : at
+      if (next === at || next >= size || kinds[bytes[next] ?? 0] === 0) break
+      at = next
     }
-    if (start < 0) continue
-    const next = letters >= MIN_BASE64 ? afterLineBreak(bytes, at) : at
-    if (next > at && next < bytes.length && classes[bytes[next] ?? 0]) {
-      at = next - 1
-      continue
-    }
-    if (letters >= MIN_BASE64) base64.push({start, end: at})
-    start = -1
+    if (at - start < MIN_BASE64) continue
+    // Encoded text of 12 bytes and more has letters of both cases; words and paths mostly do not.
+    if ((seen & UPPER) !== 0 && (seen & LOWER) !== 0) base64.push({start, end: at})
+    findHex(bytes, start, at, hex)
   }
   return {base64, hex}
 }
 
+function findHex(bytes: Buffer, start: number, end: number, hex: Run[]): void {
+  let at = start
+  while (at < end) {
+    while (at < end && ((kinds[bytes[at] ?? 0] ?? 0) & HEX) === 0) at++
+    const from = at
+    while (at < end && ((kinds[bytes[at] ?? 0] ?? 0) & HEX) !== 0) at++
+    if (at - from >= MIN_HEX) hex.push({start: from, end: at})
+  }
+}
+
 function afterLineBreak(bytes: Buffer, at: number): number {
-  let next = at
-  if (bytes[next] === CR) next++
-  if (bytes[next] === LF) return next + 1
-  next = at
-  if (bytes[next] === BACKSLASH && bytes[next + 1] === 0x72) next += 2
-  return bytes[next] === BACKSLASH && bytes[next + 1] === 0x6e ? next + 2 : at
+  if (bytes[at] === 10) return at + 1
+  if (bytes[at] === 13 && bytes[at + 1] === 10) return at + 2
+  const next = bytes[at] === 92 && bytes[at + 1] === 0x72 ? at + 2 : at
+  return bytes[next] === 92 && bytes[next + 1] === 0x6e ? next + 2 : at
 }
 
-/** Where the encoded text begins inside a run is unknown: all four alignments are decoded. */
-function decodeBase64(bytes: Buffer, runs: readonly Run[]): Decoded | undefined {
-  const collector = new Collector()
-  for (const {start, end} of runs) {
-    const run = bytes.toString('latin1', start, end)
-    const text = /[\r\n\\]/.test(run) ? run.replace(/\r?\n|(?:\\r)?\\n/g, '') : run
-    for (let alignment = 0; alignment < 4; alignment++)
-      collector.add(Buffer.from(alignment ? text.slice(alignment) : text, 'base64'), start, end - start)
-  }
-  return collector.finish('base64')
+/** Where the encoded text begins inside a run is unknown: every alignment is decoded. */
+function decodeRuns(bytes: Buffer, runs: readonly Run[], decoder: 'base64' | 'hex'): Decoded {
+  const alignments = decoder === 'base64' ? 4 : 2
+  const decode = decoder === 'base64' ? decodeBase64Run : decodeHexRun
+  let capacity = 0
+  for (const {start, end} of runs) capacity += alignments * (end - start + GAP)
+  const collector = new Collector(capacity)
+  for (const {start, end} of runs)
+    for (let alignment = 0; alignment < alignments; alignment++)
+      collector.add(start, end - start, (target, at) => decode(bytes, start + alignment, end, target, at))
+  return collector.finish(decoder)
 }
-
-function decodeHex(bytes: Buffer, runs: readonly Run[]): Decoded | undefined {
-  const collector = new Collector()
-  for (const {start, end} of runs) {
-    const text = bytes.toString('latin1', start, end)
-    for (const alignment of [0, 1])
-      collector.add(Buffer.from(text.slice(alignment), 'hex'), start, end - start)
-  }
-  return collector.finish('hex')
-}
-
-const PERCENT = 37
-const percentEscape = /%([0-9a-fA-F]{2})/y
-const textEscape = /\\(?:u00|u\{0{0,4}|x)([0-9a-fA-F]{2})\}?|\\(\/)/y
 
 /** Percent escapes, JSON and C escapes of ASCII characters, decoded with the text round them. */
 function decodeEscapes(bytes: Buffer): Decoded | undefined {
   const places = escapePlaces(bytes)
   if (places.length === 0) return undefined
-  const collector = new Collector()
-  let window: {start: number; end: number; first: number; last: number} | undefined
-  const flush = (from: number, to: number, first: number, last: number) => {
-    const out = Buffer.alloc(to - from)
-    let size = 0
-    let copied = from
-    for (let index = first; index <= last; index++) {
-      const place = places[index]
-      if (!place) break
-      size += bytes.copy(out, size, copied, place.at)
-      out[size++] = place.byte
-      copied = place.at + place.length
-    }
-    size += bytes.copy(out, size, copied, to)
-    const begin = places[first]?.at ?? from
-    collector.add(out.subarray(0, size), begin, (places[last]?.at ?? to) - begin + 1)
-  }
-  places.forEach((place, index) => {
-    const start = Math.max(0, place.at - ESCAPE_CONTEXT)
-    const end = Math.min(bytes.length, place.at + ESCAPE_CONTEXT)
-    if (window && start <= window.end) {
-      window.end = end
-      window.last = index
-      return
-    }
-    if (window) flush(window.start, window.end, window.first, window.last)
-    window = {start, end, first: index, last: index}
+  const windows: {start: number; end: number; first: number; last: number}[] = []
+  places.forEach(({at}, index) => {
+    const end = Math.min(bytes.length, at + ESCAPE_CONTEXT)
+    const open = windows.at(-1)
+    if (open && at - ESCAPE_CONTEXT <= open.end) {
+      open.end = end
+      open.last = index
+    } else windows.push({start: Math.max(0, at - ESCAPE_CONTEXT), end, first: index, last: index})
   })
-  if (window) flush(window.start, window.end, window.first, window.last)
+  const capacity = windows.reduce((sum, {start, end}) => sum + end - start + GAP, 0)
+  const collector = new Collector(capacity)
+  for (const {start, end, first, last} of windows) {
+    const from = places[first]?.at ?? start
+    const length = (places[last]?.at ?? from) - from + 1
+    collector.add(from, length, (target, at) => {
+      let size = at
+      let copied = start
+      for (let index = first; index <= last; index++) {
+        const place = places[index]
+        if (!place) break
+        size += bytes.copy(target, size, copied, place.at)
+        target[size++] = place.byte
+        copied = place.at + place.length
+      }
+      return size + bytes.copy(target, size, copied, Math.max(copied, end)) - at
+    })
+  }
   return collector.finish('escape')
 }
 
-function escapePlaces(bytes: Buffer): {at: number; length: number; byte: number}[] {
-  const places: {at: number; length: number; byte: number}[] = []
-  let text: string | undefined
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at]
-    if (byte !== PERCENT && byte !== BACKSLASH) continue
-    text ??= bytes.toString('latin1')
-    const pattern = byte === PERCENT ? percentEscape : textEscape
-    pattern.lastIndex = at
-    const match = pattern.exec(text)
-    if (!match) continue
-    const value = match[2] === '/' ? 47 : parseInt(match[1] ?? '', 16)
-    // Bytes of a multi-byte character belong to no token; leaving them saves most work on foreign text.
-    if (value < 0x20 || value > 0x7e) continue
-    places.push({at, length: match[0].length, byte: value})
-    at += match[0].length - 1
+/** Runs of ASCII in UTF-16: printable bytes with a zero behind each, or before each. */
+function decodeUtf16(bytes: Buffer): Decoded | undefined {
+  const runs: Run[] = []
+  let total = 0
+  for (let zero = bytes.indexOf(0); zero >= 0;) {
+    const start = zero - 1
+    let at = start
+    while (isPrintable(bytes[at]) && bytes[at + 1] === 0) at += 2
+    const letters = (at - start) / 2
+    if (letters >= MIN_UTF16 - 1) {
+      runs.push({start, end: isPrintable(bytes[at]) ? at + 1 : at})
+      total += letters + 1 + GAP
+    }
+    zero = bytes.indexOf(0, Math.max(zero + 1, at))
   }
-  return places
+  if (runs.length === 0) return undefined
+  const collector = new Collector(total)
+  for (const {start, end} of runs)
+    collector.add(start, end - start, (target, at) => {
+      let size = at
+      for (let from = start; from < end; from += 2) target[size++] = bytes[from] ?? 0
+      return size - at
+    })
+  return collector.finish('utf16')
 }
 
-/** Runs of ASCII in UTF-16, either byte order. */
-function decodeUtf16(bytes: Buffer): Decoded | undefined {
-  if (!bytes.includes(0)) return undefined
-  const collector = new Collector()
-  for (const parity of [0, 1]) {
-    let start = -1
-    for (let at = parity; at <= bytes.length; at += 2) {
-      const [character, other] = [bytes[at] ?? 255, bytes[at + 1] ?? 255]
-      // Little endian starts on its character; big endian is the same text one byte later.
-      const ascii = other === 0 && character >= 0x20 && character <= 0x7e
-      if (ascii) {
-        if (start < 0) start = at
-        continue
-      }
-      if (start >= 0 && (at - start) / 2 >= MIN_UTF16 - 1) {
-        const run = bytes.subarray(start, Math.min(at + 1, bytes.length))
-        const out = Buffer.alloc((at - start) / 2 + 1)
-        for (let index = 0; index * 2 < run.length; index++) out[index] = run[index * 2] ?? 0
-        collector.add(out, start, at - start)
-      }
-      start = -1
-    }
-  }
-  return collector.finish('utf16')
+function isPrintable(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x20 && byte <= 0x7e
 }

@@ -10,7 +10,10 @@ export interface ScanRule {
   kind: 'format' | 'generic'
   /** literals of 3 and more characters; the pattern is tried exactly where one begins */
   keywords: readonly string[]
-  /** source of a regular expression that starts with the keyword; text before it only as a bounded look-behind */
+  /**
+   * source of a regular expression that starts with the keyword, `<keyword>` = any of them; text before it only as
+   * a bounded look-behind
+   */
   pattern: string
   /** regular expression and keywords without regard to case */
   ignoreCase?: boolean

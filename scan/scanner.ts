@@ -93,11 +93,10 @@ function engine(): Engine {
   if (shared) return shared
   const byKeyword = new Map<string, CompiledRule[]>()
   for (const rule of ruleTable) {
-    const flags = rule.ignoreCase ? 'iy' : 'y'
     const compiled: CompiledRule = {
       rule,
-      head: rule.head === undefined ? undefined : new RegExp(rule.head, flags),
-      pattern: new RegExp(rule.pattern, flags),
+      head: rule.head === undefined ? undefined : compilePattern(rule.head, rule),
+      pattern: compilePattern(rule.pattern, rule),
       cost: 1 + Math.ceil((rule.max ?? DEFAULT_MAX) / BYTES_PER_UNIT / 2),
       run: rule.run && runClasses[rule.run],
     }
@@ -110,6 +109,13 @@ function engine(): Engine {
   const keywords = [...byKeyword].map(([text, rules]) => ({text, rules}))
   shared = {automaton: new Automaton(keywords.map(({text}) => text)), keywords}
   return shared
+}
+
+/** Sticky; `<keyword>` stands for the rule's keywords, longest first. */
+export function compilePattern(source: string, {keywords, ignoreCase}: ScanRule): RegExp {
+  const literal = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
+  const any = [...keywords].sort((a, b) => b.length - a.length).map(literal)
+  return new RegExp(source.replace('<keyword>', `(?:${any.join('|')})`), ignoreCase ? 'iy' : 'y')
 }
 
 /** Counts what was spent against what the bytes seen so far allow. */

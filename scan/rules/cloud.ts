@@ -14,9 +14,9 @@ export const cloudRules: readonly ScanRule[] = [
     kind: 'format',
     keywords: ['secret_access_key', 'secretaccesskey', 'secret-access-key', 'aws_secret', 'aws_sec'],
     ignoreCase: true,
-    head: '[a-z_-]{7,24}[\\\\"\'` \\t]{0,6}(?:=>|:=|[=:,])',
+    head: '<keyword>[a-z_-]{0,12}[\\\\"\'` \\t]{0,6}(?:=>|:=|[=:,])',
     pattern:
-      '[a-z_-]{7,24}[\\\\"\'` \\t]{0,6}(?:=>|:=|[=:,])[\\\\"\'` \\t]{0,6}([a-z0-9/+]{40})(?![a-z0-9/+=])',
+      '<keyword>[a-z_-]{0,12}[\\\\"\'` \\t]{0,6}(?:=>|:=|[=:,])[\\\\"\'` \\t]{0,6}([a-z0-9/+]{40})(?![a-z0-9/+=])',
     entropy: 3.6,
     examples: [
       'aws_secret_access_key = <b64:40>',

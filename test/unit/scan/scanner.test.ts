@@ -159,8 +159,8 @@ describe('long bodies', () => {
         .slice(0, bytes),
     )
   test('a secret is found wherever a window ends', () => {
-    const body = noise(600_000)
-    for (let at = 262_144 - MAX_MATCH - 50; at < 262_144 + 50; at += 1021) {
+    const body = noise(280_000)
+    for (let at = 262_144 - MAX_MATCH - 50; at < 262_144 + 50; at += 2017) {
       const copy = Buffer.from(body)
       copy.write(` ${token} `, at, 'latin1')
       const {findings} = scanner.scan(copy)
@@ -177,7 +177,7 @@ describe('long bodies', () => {
 })
 
 describe('streams', () => {
-  const body = Buffer.from(`${'line of text\n'.repeat(20_000)}${token}${'\nline of text'.repeat(20_000)}`)
+  const body = Buffer.from(`${'line of text\n'.repeat(5000)}${token}${'\nline of text'.repeat(5000)}`)
   const split = (size: number) => {
     const stream = createStreamScanner(scanner, {slice: 16_384})
     const out: Buffer[] = []
@@ -190,7 +190,7 @@ describe('streams', () => {
     return {sent: Buffer.concat([...out, step.release]), findings: step.findings}
   }
 
-  test.each([1000, 4096, 16_384, 65_536, 600_000])('nothing of the secret leaves, chunks of %d', (size) => {
+  test.each([1000, 16_384, 600_000])('nothing of the secret leaves, chunks of %d', (size) => {
     const {sent, findings} = split(size)
     expect(findings.map(({rule, offset}) => [rule, offset])).toEqual([['github-token', body.indexOf(token)]])
     expect(sent.length).toBeLessThanOrEqual(body.indexOf(token))
@@ -231,7 +231,7 @@ describe('streams', () => {
 })
 
 describe('the work budget bounds hostile bodies', () => {
-  const size = 150_000
+  const size = 60_000
   const fill = (text: string) =>
     Buffer.from(text.repeat(Math.ceil(size / text.length)).slice(0, size), 'latin1')
   const soup = ruleTable.flatMap(({keywords}) => keywords).join('')
@@ -285,7 +285,7 @@ describe('the work budget bounds hostile bodies', () => {
 
   test('ordinary code and prose stay far below it', () => {
     const code = Buffer.from(
-      'const token = await client.getToken(request.headers.authorization) // password reset\n'.repeat(12_000),
+      'const token = await client.getToken(request.headers.authorization) // password reset\n'.repeat(3000),
     )
     const {work, overBudget, findings} = scanner.scan(code)
     expect({overBudget, findings}).toEqual({overBudget: false, findings: []})
