@@ -96,11 +96,11 @@ function findRuns(bytes: Buffer): {base64: Run[]; hex: Run[]} {
     while (at < size && kinds[bytes[at] ?? 0] === 0) at++
     const start = at
     let seen = 0
-    let kind = 0
     for (;;) {
-      while (at < size && (kind = kinds[bytes[at] ?? 0] ?? 0) !== 0) {
+      for (; at < size; at++) {
+        const kind = kinds[bytes[at] ?? 0] ?? 0
+        if (kind === 0) break
         seen |= kind
-        at++
       }
       const next = at - start >= MIN_BASE64 ? afterLineBreak(bytes, at) : at
       if (next === at || next >= size || kinds[bytes[next] ?? 0] === 0) break

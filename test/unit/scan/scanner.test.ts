@@ -277,7 +277,7 @@ describe('the work budget bounds hostile bodies', () => {
   test('running out is said, in a stream too', () => {
     const hostile = fill('sk_live_')
     expect(scanner.scan(hostile).overBudget).toBe(true)
-    const stream = createStreamScanner(scanner, {slice: 65_536})
+    const stream = createStreamScanner(scanner, {slice: 32_768})
     const step = stream.push(hostile)
     expect(step).toMatchObject({stopped: true, overBudget: true})
     expect(step.release.length).toBe(0)
