@@ -85,7 +85,6 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
       }
     },
     status: () => statusOf({grants, ledger, started: () => started}),
-    metrics: () => ({text: metrics.text()}),
   })
   const responder = await startResponder(sidecarPort.dns, nameAnswers(grants, names, records))
   const listeners = await startListeners({exchange, interceptor, names, records})

@@ -21,7 +21,7 @@ export async function describeTask(context: TaskContext, stored: StoredTask): Pr
   const running = view.phase === 'Running'
   const [agent, counts] = await Promise.all([
     running ? askAgent(context, stored) : (record.agentAtStop ?? startingAgent),
-    running ? readCounts(context, name) : undefined,
+    running ? readCounts(context, stored) : undefined,
   ])
   return {
     name,

@@ -15,6 +15,8 @@ export interface ContainerStatus {
 
 interface TerminatedState {
   exitCode: number
+  /** RFC 3339, whole seconds */
+  finishedAt?: string
   reason?: string
   message?: string
 }
@@ -35,7 +37,14 @@ export interface PhaseView {
   /** what is going on or went wrong, one line; may hold text of the pod */
   reason?: string
   /** the container that failed; its log tells more */
-  failed?: {container: string; exitCode?: number; previous: boolean}
+  failed?: {
+    container: string
+    exitCode?: number
+    /** its last run is over and the next one is being made */
+    previous: boolean
+    /** it never ran: its image or its configuration is not usable */
+    broken?: boolean
+  }
   /** the container that is at work before the agent's */
   step?: string
 }
@@ -52,6 +61,8 @@ const BROKEN = new Set([
   'RunContainerError',
   'StartError',
 ])
+
+const REASON_LENGTH = 240
 
 /** The one place that says what a record and a pod together mean. */
 export function phaseOf(wanted: TaskRecord['wanted'], pod: TaskPod | undefined): PhaseView {
@@ -101,16 +112,26 @@ function failedOf(pod: TaskPod): Pick<PhaseView, 'reason' | 'failed'> {
     const waiting = state?.waiting
     if (waiting?.reason !== undefined && BROKEN.has(waiting.reason)) {
       const why = [waiting.reason, waiting.message].filter(Boolean).join(': ')
-      return {reason: `${name} cannot start: ${why}`, failed: {container: name, previous: false}}
+      return {
+        reason: `${name} cannot start: ${oneLine(why)}`,
+        failed: {container: name, previous: false, broken: true},
+      }
     }
     const ended = state?.terminated ?? (state?.running ? undefined : lastState?.terminated)
     // The sidecar restarts by itself and the agent behind it goes on.
     if (!ended || ended.exitCode === 0) continue
-    const why = ended.message?.trim() ?? ended.reason ?? ''
+    const why = oneLine(ended.message ?? ended.reason ?? '')
     return {
       reason: `${name} ended with exit code ${ended.exitCode}${why === '' ? '' : `: ${why}`}`,
       failed: {container: name, exitCode: ended.exitCode, previous: state?.terminated === undefined},
     }
   }
   return {}
+}
+
+/** The end of what a container said last: its lines side by side. */
+function oneLine(text: string): string {
+  const lines = text.split('\n').map((line) => line.trim())
+  const joined = lines.filter((line) => line !== '').join(' | ')
+  return joined.length > REASON_LENGTH ? `…${joined.slice(-REASON_LENGTH)}` : joined
 }

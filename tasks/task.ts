@@ -13,7 +13,7 @@ export interface Task {
   created: string
   /** why it is not running, one line */
   reason?: string
-  /** what the sidecar counted; absent while there is no running sidecar to ask */
+  /** since the agent started in this pod; absent while there is no running sidecar to ask */
   counts?: TaskCounts
 }
 
@@ -30,10 +30,10 @@ export type TaskPhase = 'Pending' | 'Preparing' | 'Running' | 'Stopped' | 'Faile
 export type AgentState = 'starting' | 'working' | 'waiting' | 'done' | 'failed'
 
 export interface TaskCounts {
+  /** HTTP exchanges, allowed and denied */
   requests: number
+  /** whatever was refused: requests, names, connections */
   denials: number
-  bytesUp: number
-  bytesDown: number
 }
 
 export interface AgentReport {

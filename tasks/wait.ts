@@ -78,20 +78,22 @@ class StartFailure extends Error {
 }
 
 async function startError(context: TaskContext, task: string, view: PhaseView): Promise<CageError> {
-  const said = view.failed ? await logTail(context, task, view.failed) : ''
-  const log = said === '' ? '' : `\n${said}`
-  return new CageError(
-    `task ${task} did not start: ${visible(view.reason ?? 'its pod failed', '\n')}${log}`,
-    {
-      code: 'TASK_START_FAILED',
-      hints: [
-        ...(view.failed?.container === container.probe
-          ? ['The network of the pod is not closed as it has to be: run `cage up`, then `cage verify`.']
-          : []),
-        `The task is still there: \`cage task start ${task}\` tries again, \`cage task rm ${task}\` removes it.`,
-      ],
-    },
-  )
+  const {failed, reason = 'its pod failed'} = view
+  const said = failed && !failed.broken ? await logTail(context, task, failed) : ''
+  // The log says more than the reason, which was cut out of it.
+  const short =
+    failed?.exitCode === undefined ? reason : `${failed.container} ended with exit code ${failed.exitCode}`
+  const message = said === '' ? visible(reason) : `${visible(short)}\n${said}`
+  return new CageError(`task ${task} did not start: ${message}`, {
+    code: 'TASK_START_FAILED',
+    hints: [
+      ...(failed?.broken ? ['Run `cage up`: it puts images and settings in place.'] : []),
+      ...(failed?.container === container.probe
+        ? ['The network of the pod is not closed as it has to be: run `cage up`, then `cage doctor`.']
+        : []),
+      `The task is still there: \`cage task start ${task}\` tries again, \`cage task rm ${task}\` removes it.`,
+    ],
+  })
 }
 
 /** The last lines of a container that failed, safe to print; empty when there are none. */

@@ -17,17 +17,22 @@ export function auditLine({source, task, time, record}: AuditRecord): string {
 
 function networkText(record: Record<string, unknown>): string {
   const {host, port, path, method, kind} = record
-  const where =
-    host === undefined ? '' : `${text(host)}${port === undefined ? '' : `:${text(port)}`}${text(path ?? '')}`
+  const at = port === undefined ? '' : `:${text(port)}`
+  const where = host === undefined ? at : `${text(host)}${at}${text(path ?? '')}`
   return [text(kind ?? '-'), text(method ?? ''), where].filter((part) => part !== '').join(' ')
 }
 
 function gitText(record: Record<string, unknown>): string {
-  const commands = Array.isArray(record['commands']) ? record['commands'] : []
-  const refs = commands.map((command: unknown) => text((command as {ref?: unknown}).ref ?? '')).join(' ')
+  const refs = [...list(record['commands']), ...list(record['refs'])]
+    .map((one) => text((one as {ref?: unknown}).ref ?? ''))
+    .join(' ')
   return [text(record['op'] ?? '-'), text(record['repository'] ?? record['repo'] ?? ''), refs]
     .filter((part) => part !== '')
     .join(' ')
+}
+
+function list(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : []
 }
 
 function word(record: Record<string, unknown>, name: string): string | undefined {
