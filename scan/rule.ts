@@ -27,7 +27,7 @@ export interface ScanRule {
   entropy?: number
   /** texts, lower case, that mark group 1 as an example or as code */
   stopWords?: readonly string[]
-  /** further demands on group 1 */
+  /** letters and digits, but no identifier, UUID or path */
   mixed?: boolean
   /** how a genuine token proves itself; it then counts whatever its entropy */
   checksum?: 'crc32-base62'

@@ -276,5 +276,6 @@ function isMixed(value: string): boolean {
   if (!/[0-9]/.test(value) || !/[A-Za-z]/.test(value)) return false
   if (/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(value)) return false
   if (/^[A-Za-z_$][A-Za-z_$]*[0-9]{0,2}(?:[.-][A-Za-z_$]+[0-9]{0,2})*$/.test(value)) return false
+  if (/^[A-Za-z_$]+[0-9]{0,5}[A-Za-z_$]*(?:\.[A-Za-z_$]+[0-9]{0,5}[A-Za-z_$]*)+$/.test(value)) return false
   return !/^[./~@]?(?:[\w.@-]+\/)+[\w.-]+\.[a-z]{1,5}$/.test(value)
 }

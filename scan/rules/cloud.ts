@@ -35,8 +35,8 @@ export const cloudRules: readonly ScanRule[] = [
   {
     id: 'aws-bedrock-key',
     kind: 'format',
-    keywords: ['ABSK'],
-    pattern: 'ABSK[A-Za-z0-9+/]{100,}',
+    keywords: ['ABSKQmVkcm9ja0'],
+    pattern: 'ABSKQmVkcm9ja0[A-Za-z0-9+/]{90,}',
     run: 'base64',
     examples: ['ABSKQmVkcm9ja0FQSUtleS<b64:104>'],
   },
@@ -164,7 +164,8 @@ export const cloudRules: readonly ScanRule[] = [
     id: 'netlify-token',
     kind: 'format',
     keywords: ['nfp_', 'nfc_', 'nfo_', 'nfu_'],
-    pattern: 'nf[pcou]_[A-Za-z0-9]{36}',
+    pattern: '(?<![A-Za-z0-9_])nf[pcou]_[A-Za-z0-9]{36}',
+    mixed: true,
     examples: ['nfp_<a62:36>'],
   },
   {
@@ -273,7 +274,8 @@ export const cloudRules: readonly ScanRule[] = [
     id: 'prefect-key',
     kind: 'format',
     keywords: ['pnu_', 'pnb_'],
-    pattern: 'pn[ub]_[A-Za-z0-9]{36}',
+    pattern: '(?<![A-Za-z0-9_])pn[ub]_[A-Za-z0-9]{36}',
+    mixed: true,
     examples: ['pnu_<a62:36>'],
   },
   {

@@ -66,6 +66,9 @@ describe('checksums', () => {
 describe('shapes of text', () => {
   test.each([
     'const password = config.database.password',
+    'private_key: ed25519.Ed25519PrivateKey',
+    'tokens.py,sha256=lTQIzSVw8Mg9wv459-TjiOQe6wVziqaRlqX2_89rp54',
+    'var _Info_GroupControllerGetCapabilitiesRequest2 = 1',
     'token: process.env.GITHUB_TOKEN',
     'password = "changeme-please-123"',
     'API_KEY=your-api-key-goes-here-1',
