@@ -129,8 +129,9 @@ function encodings(value: string | undefined): string[] {
 
 /** The response's headers that travel on: nothing of this hop, nothing that leads around the sidecar. */
 export function endToEnd(headers: Headers): Headers {
-  return headers.filter(([name]) => {
-    const lower = name.toLowerCase()
-    return !hopByHop.has(lower) && lower !== 'alt-svc'
-  })
+  const named = headers
+    .filter(([name]) => name.toLowerCase() === 'connection')
+    .flatMap(([, value]) => value.split(',').map((token) => token.trim().toLowerCase()))
+  const dropped = new Set([...hopByHop, ...named, 'alt-svc'])
+  return headers.filter(([name]) => !dropped.has(name.toLowerCase()))
 }

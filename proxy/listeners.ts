@@ -146,8 +146,12 @@ function openTunnel(socket: Socket, head: Buffer, target: ConnectionTarget, inte
     clearTimeout(timer)
     socket.pause()
     socket.unshift(first)
-    if (first[0] === TLS_HANDSHAKE) interceptor.secure(socket, target)
-    else interceptor.plain(socket, {...target, scheme: 'http'})
+    if (first[0] === TLS_HANDSHAKE) {
+      interceptor.secure(socket, target)
+      return
+    }
+    interceptor.plain(socket, {...target, scheme: 'http'})
+    socket.resume()
   }
   if (head.length > 0) begin(head)
   else socket.once('data', begin)

@@ -17,14 +17,16 @@ interface Leaf {
 export class Leaves {
   readonly #authority: Authority
   readonly #now: () => number
+  readonly #most: number
   readonly #key = generateKeyPairSync('ec', {namedCurve: 'prime256v1'})
   readonly #keyPem = this.#key.privateKey.export({type: 'pkcs8', format: 'pem'}).toString()
   readonly #ticketKeys = randomBytes(48)
   readonly #leaves = new Map<string, Leaf>()
 
-  constructor(authority: Authority, now: () => number = Date.now) {
+  constructor(authority: Authority, now: () => number = Date.now, most = MAX_LEAVES) {
     this.#authority = authority
     this.#now = now
+    this.#most = most
   }
 
   /** `host` is a canonical DNS name. */
@@ -34,7 +36,7 @@ export class Leaves {
     this.#leaves.delete(host)
     const leaf = known && Math.abs(now - known.mintedAt) < RENEW_AFTER ? known : this.#mint(host, now)
     this.#leaves.set(host, leaf)
-    if (this.#leaves.size > MAX_LEAVES) this.#leaves.delete(this.#leaves.keys().next().value ?? '')
+    if (this.#leaves.size > this.#most) this.#leaves.delete(this.#leaves.keys().next().value ?? '')
     return leaf.context
   }
 
