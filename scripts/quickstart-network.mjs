@@ -50,7 +50,11 @@ function rootOf(address, ca) {
 }
 
 function systemRoots() {
-  for (const file of ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/cert.pem']) {
+  for (const file of [
+    '/etc/ssl/certs/ca-certificates.crt',
+    '/etc/pki/tls/certs/ca-bundle.crt',
+    '/etc/ssl/cert.pem',
+  ]) {
     try {
       return readFileSync(file, 'utf8')
     } catch {
@@ -72,7 +76,10 @@ if (!found) {
     if (root) {
       const file = join(folder, 'registry-ca.pem')
       writeFileSync(file, root)
-      lines.push(`  hosts:`, `    ${host}: { address: ${found.address}, port: 443, ca: ${JSON.stringify(file)} }`)
+      lines.push(
+        `  hosts:`,
+        `    ${host}: { address: ${found.address}, port: 443, ca: ${JSON.stringify(file)} }`,
+      )
       console.error(`    ${host} is signed by a root of this network's own: the exception names it`)
     } else {
       console.error(`    ${host} has a certificate that this computer does not trust: reading it will fail`)
@@ -80,7 +87,9 @@ if (!found) {
   }
   if (isSpecial) {
     lines.unshift(`  allowAddresses: [${found.address}/32]`)
-    console.error(`    ${host} is ${found.address} here, a special address: the exception names exactly this one`)
+    console.error(
+      `    ${host} is ${found.address} here, a special address: the exception names exactly this one`,
+    )
   }
   if (lines.length > 0) console.log(['network:', ...lines].join('\n'))
 }
