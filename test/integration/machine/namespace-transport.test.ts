@@ -33,16 +33,23 @@ const processes = async () =>
   (await transport.run({argv: ['ps', '-e', '-o', 'args=']})).stdout.toString().split('\n')
 
 describe('the way into namespaces', () => {
-  itUnless(noRoot, 'passes argv and standard input unchanged and hands back output and exit code', async () => {
-    const words = ['a b', '"', "'", '$HOME', '-x', '\\', '']
-    const script = 'printf "<%s>" "$@"; cat; echo wrong >&2; exit 7'
-    const {code, stdout, stderr} = await transport.run({argv: ['sh', '-c', script, 'sh', ...words], input: 'in'})
-    expect({code, stdout: stdout.toString(), stderr}).toEqual({
-      code: 7,
-      stdout: `${words.map((word) => `<${word}>`).join('')}in`,
-      stderr: 'wrong\n',
-    })
-  })
+  itUnless(
+    noRoot,
+    'passes argv and standard input unchanged and hands back output and exit code',
+    async () => {
+      const words = ['a b', '"', "'", '$HOME', '-x', '\\', '']
+      const script = 'printf "<%s>" "$@"; cat; echo wrong >&2; exit 7'
+      const {code, stdout, stderr} = await transport.run({
+        argv: ['sh', '-c', script, 'sh', ...words],
+        input: 'in',
+      })
+      expect({code, stdout: stdout.toString(), stderr}).toEqual({
+        code: 7,
+        stdout: `${words.map((word) => `<${word}>`).join('')}in`,
+        stderr: 'wrong\n',
+      })
+    },
+  )
 
   itUnless(noRoot, 'gives the command none of this process’s environment', async () => {
     process.env['CAGE_TEST_SECRET'] = 'secret'
@@ -56,7 +63,9 @@ describe('the way into namespaces', () => {
     const interrupt = new AbortController()
     const argv = ['sh', '-c', 'sleep 4321 & echo started; sleep 1234'] as const
     const onOutput = () => interrupt.abort()
-    await expect(transport.run({argv, signal: interrupt.signal, onOutput})).rejects.toMatchObject({code: 'INTERRUPTED'})
+    await expect(transport.run({argv, signal: interrupt.signal, onOutput})).rejects.toMatchObject({
+      code: 'INTERRUPTED',
+    })
     for (let i = 0; i < 50 && (await processes()).some((line) => /sleep (4321|1234)/.test(line)); i++) {
       await new Promise((next) => setTimeout(next, 100))
     }
@@ -70,7 +79,9 @@ describe('the way into namespaces', () => {
     await transport.writeFile(path, 'two', '0640')
     expect(await readFile(path, 'utf8')).toBe('two')
     expect((await stat(path)).mode & 0o777).toBe(0o640)
-    await expect(transport.writeFile('/proc/none/file', 'x', '0600')).rejects.toMatchObject({code: 'COMMAND_FAILED'})
+    await expect(transport.writeFile('/proc/none/file', 'x', '0600')).rejects.toMatchObject({
+      code: 'COMMAND_FAILED',
+    })
   })
 
   itUnless(noRoot, 'hands over streams', async () => {
