@@ -3,7 +3,7 @@ import type {NetworkSettings, ProjectSettings} from '../policy/settings.js'
 
 /** A way out of the ordinary that somebody opened: exact in sidecar, fence and firewall alike. */
 export interface Opening {
-  /** IPv4 address or CIDR, or words for what has no address */
+  /** IPv4 address, or words for what has no address */
   address: string
   /** 0 = has no port */
   port: number
@@ -32,17 +32,28 @@ export function wideOpenings({network, egress}: Pick<ProjectSettings, 'network' 
       : []),
     ...(network.upstreamProxy === undefined
       ? []
-      : [{address: network.upstreamProxy, port: 0, why: 'this proxy resolves names: the address guard is off behind it'}]),
+      : [
+          {
+            address: network.upstreamProxy,
+            port: 0,
+            why: 'this proxy resolves names: the address guard is off behind it',
+          },
+        ]),
   ]
 }
 
-function addressed({hosts, allowAddresses, upstreamProxy}: NetworkSettings, ports: readonly number[]): Opening[] {
+function addressed(
+  {hosts, allowAddresses, upstreamProxy}: NetworkSettings,
+  ports: readonly number[],
+): Opening[] {
   const proxy = upstreamProxy === undefined ? undefined : new URL(upstreamProxy)
   return [
     ...hosts.map(({host, address, port}) => ({address, port, why: `network.hosts: ${host}`})),
-    ...allowAddresses.flatMap((address) =>
-      ports.map((port) => ({address, port, why: 'network.allowAddresses: counts as the internet here'})),
-    ),
+    ...allowAddresses
+      .flatMap(everyAddress)
+      .flatMap((address) =>
+        ports.map((port) => ({address, port, why: 'network.allowAddresses: counts as the internet here'})),
+      ),
     ...(proxy && isIPv4(proxy.hostname)
       ? [{address: proxy.hostname, port: Number(proxy.port || 80), why: 'network.upstreamProxy'}]
       : []),
@@ -54,4 +65,16 @@ function routed(routes: ProjectSettings['egress']['routes']): Opening[] {
     const {port, protocol} = new URL(url)
     return {address, port: Number(port || (protocol === 'https:' ? 443 : 80)), why: `route ${name}`}
   })
+}
+
+/** The packet filters match single addresses: a range of at most /28 becomes its sixteen or fewer. */
+function everyAddress(cidr: string): string[] {
+  const [address = '', prefix = '32'] = cidr.split('/')
+  if (!isIPv4(address)) return []
+  const number = address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0)
+  const count = 2 ** (32 - Number(prefix))
+  const first = Math.floor(number / count) * count
+  return Array.from({length: count}, (_, i) =>
+    [24, 16, 8, 0].map((shift) => Math.floor((first + i) / 2 ** shift) % 256).join('.'),
+  )
 }
