@@ -182,7 +182,7 @@ credentials:
       'cage.yaml:8:13 egress.presets[0]: no preset "npn", did you mean npm?',
       'cage.yaml:10:15 egress.allow[0].host: a wildcard needs at least two labels behind it, got "*.com"',
       'cage.yaml:11:7 egress.allow[1].host: is missing',
-      'cage.yaml:11:15 egress.allow[1].port: expected <= 65535, got 70000',
+      'cage.yaml:11:15 egress.allow[1].port: expected 65535 or less, got 70000',
       'cage.yaml:12:15 egress.allow[2].host: github.com is reached through the dispatcher: it takes no egress rule, route or credential here',
       'cage.yaml:12:35 egress.allow[2].paths[0]: no request can have this path, got "/../x"',
       'cage.yaml:12:44 egress.allow[2].paths[1]: expected a path that starts with /, got "v1"',
