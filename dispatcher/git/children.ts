@@ -56,8 +56,13 @@ export class GitPrograms {
 export function gitFailed(args: readonly string[], code: number, stderr: string): CageError {
   const detail = firstError(stderr)
   return new CageError(`git ${args[0] ?? ''} ended with ${code}${detail ? `: ${detail}` : ''}`, {
-    code: stderr.includes('No space left on device') ? 'DISK_FULL' : 'GIT_FAILED',
+    code: saysDiskFull(stderr) ? 'DISK_FULL' : 'GIT_FAILED',
   })
+}
+
+/** Programs of git have more than one way to say it. */
+export function saysDiskFull(stderr: string): boolean {
+  return /No space left on device|Out of diskspace|Disk quota exceeded|File too large/.test(stderr)
 }
 
 /** What git complains about first, without paths of this computer. */

@@ -1,7 +1,7 @@
 import {randomBytes} from 'node:crypto'
 import {mkdir, rm} from 'node:fs/promises'
 import {join} from 'node:path'
-import {firstError, type GitPrograms} from './children.js'
+import {firstError, saysDiskFull, type GitPrograms} from './children.js'
 import {write} from './lines.js'
 import {fullVolume, PushRefused, tookTooLong} from './problem.js'
 import type {Repository} from './repositories.js'
@@ -95,7 +95,7 @@ function refusal(stderr: string, signal: AbortSignal, limits: PackLimits): PushR
   if (signal.aborted) {
     return new PushRefused([tookTooLong])
   }
-  if (stderr.includes('No space left on device')) {
+  if (saysDiskFull(stderr)) {
     return new PushRefused([fullVolume])
   }
   if (stderr.includes('maximum allowed size')) {

@@ -1,6 +1,6 @@
 import {access} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
-import {gitFailed, type GitPrograms} from '../git/children.js'
+import {gitFailed, saysDiskFull, type GitPrograms} from '../git/children.js'
 import {syncDirectory} from '../files.js'
 import type {Repository, RepositoryStore} from '../git/repositories.js'
 import {zeroId, type RefCommand} from '../wire/receive-request.js'
@@ -102,7 +102,7 @@ async function syncUpwards(path: string, top: string): Promise<void> {
 }
 
 function reasonOf(stderr: string, ref: string): string {
-  if (stderr.includes('No space left on device')) return 'dispatcher volume is full'
+  if (saysDiskFull(stderr)) return 'dispatcher volume is full'
   if (/cannot lock ref .* (?:exists; cannot create|cannot create)/.test(stderr))
     return 'name conflicts with an existing branch'
   if (/reference already exists|but expected|unable to resolve reference|does not exist/.test(stderr)) {

@@ -98,18 +98,34 @@ export class TestDispatcher {
     return dispatcher
   }
 
-  /** @param fault `before PROGRAM` or `after PROGRAM`: where the process kills itself */
-  startGit(fault?: string): void {
-    const args = ['git', '--run', this.run, '--volume', this.volume]
-    if (fault === undefined) this.#spawn('git', this.#bundle, args, uid.git, {})
-    else this.#spawn('git', this.#faulty, args, uid.git, {CAGE_TEST_FAULT: fault})
+  /**
+   * @param options.fault `before PROGRAM` or `after PROGRAM`: where the process kills itself
+   * @param options.fileBytes no file may grow beyond it, as on a full disk
+   */
+  startGit(options: {fault?: string; fileBytes?: number} = {}): void {
+    const {fault, fileBytes} = options
+    const code = fault === undefined ? this.#bundle : this.#faulty
+    const argv = [process.execPath, code, 'git', '--run', this.run, '--volume', this.volume]
+    const limited = fileBytes === undefined ? argv : ['prlimit', `--fsize=${fileBytes}:${fileBytes}`, ...argv]
+    this.#spawn('git', limited, uid.git, fault === undefined ? {} : {CAGE_TEST_FAULT: fault})
   }
 
   startGate(): void {
     const ports = ['--port', String(this.port), '--health-port', String(this.healthPort)]
     const grantKey = this.key.publicKeyDer.toString('base64')
-    const args = ['gate', '--run', this.run, '--tls', this.#tls, '--state', this.state, ...ports]
-    this.#spawn('gate', this.#bundle, args, uid.gate, {CAGE_GRANT_KEY: grantKey, CAGE_PROJECT_ID: PROJECT})
+    const argv = [
+      process.execPath,
+      this.#bundle,
+      'gate',
+      '--run',
+      this.run,
+      '--tls',
+      this.#tls,
+      '--state',
+      this.state,
+      ...ports,
+    ]
+    this.#spawn('gate', argv, uid.gate, {CAGE_GRANT_KEY: grantKey, CAGE_PROJECT_ID: PROJECT})
   }
 
   pid(which: 'gate' | 'git'): number {
@@ -338,14 +354,8 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
     return {code: status ?? -1, stdout: stdout.toString(), stderr: stderr.toString()}
   }
 
-  #spawn(
-    name: 'gate' | 'git',
-    code: string,
-    args: string[],
-    user: number,
-    env: Record<string, string>,
-  ): void {
-    const child = spawn(process.execPath, [code, ...args], {
+  #spawn(name: 'gate' | 'git', argv: string[], user: number, env: Record<string, string>): void {
+    const child = spawn(argv[0] ?? '', argv.slice(1), {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(this.separate ? {uid: user, gid: user} : {}),
@@ -354,6 +364,11 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
     child.stdout.on('data', keep)
     child.stderr.on('data', keep)
     this.#children.set(name, child)
+  }
+
+  /** What a test puts on the volume belongs to whom it would belong to. */
+  ownVolume(): void {
+    if (this.separate) execFileSync('chown', ['-R', `${uid.git}:${uid.git}`, this.volume])
   }
 
   #folder(name: string, owner: number): string {

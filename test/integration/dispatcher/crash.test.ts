@@ -1,20 +1,7 @@
-import {execFileSync} from 'node:child_process'
 import {createHash} from 'node:crypto'
-import {
-  appendFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  rmdirSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import {tmpdir} from 'node:os'
-import {join} from 'node:path'
+import {appendFileSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync} from 'node:fs'
 import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
-import {itUnless} from '../../support/when.js'
 
 jest.setTimeout(60_000)
 
@@ -36,7 +23,7 @@ const branch = () => door.refs()['refs/heads/fix']
 
 async function restart(fault?: string): Promise<void> {
   await door.kill('git')
-  door.startGit(fault)
+  door.startGit(fault === undefined ? {} : {fault})
   await door.ready()
 }
 
@@ -86,11 +73,11 @@ describe('kill -9 in the middle of a push', () => {
   })
 
   it('at any moment: what was acknowledged stays', async () => {
-    for (let n = 0; n < 8; n++) {
+    for (let n = 0; n < 5; n++) {
       const old = branch()
       const tip = commit()
       const pushing = push()
-      await new Promise((resolve) => setTimeout(resolve, 20 + n * 25))
+      await new Promise((resolve) => setTimeout(resolve, 20 + n * 40))
       await restart()
       const {code} = await pushing
       const now = branch()
@@ -117,22 +104,6 @@ describe('the journal', () => {
     expect(readFileSync(path, 'utf8').slice(0, length).endsWith('}\n')).toBe(true)
     expectChain()
   })
-
-  it('that cannot be written denies', async () => {
-    const old = branch()
-    const tip = commit()
-    const path = `${door.volume}/journal`
-    const {size} = statSync(`${path}/000001.jsonl`)
-    // the process may not write files larger than this one: as with a full disk, writes of the journal fail
-    execFileSync('prlimit', [`--pid=${door.pid('git')}`, `--fsize=${size}:${size}`])
-    const {code, stderr} = await push()
-    expect({code, stderr}).toEqual({code: 1, stderr: expect.stringMatching(/\[(journal|disk|pack)\]/)})
-    expect(branch()).toBe(old)
-    await restart()
-    expect((await push()).code).toBe(0)
-    expect(branch()).toBe(tip)
-    expectChain()
-  })
 })
 
 describe('restarts', () => {
@@ -145,6 +116,7 @@ describe('restarts', () => {
     writeFileSync(`${packs}/tmp_idx_1`, 'x')
     writeFileSync(`${door.volume}/repositories/shop.git/refs/heads/fix.lock`, '')
     writeFileSync(`${door.volume}/repositories/shop.git/packed-refs.lock`, '')
+    door.ownVolume()
     door.startGit()
     await door.ready()
     expect(door.quarantined()).toEqual([])
@@ -168,50 +140,5 @@ describe('restarts', () => {
     await door.ready()
     commit()
     expect((await push()).code).toBe(0)
-  })
-})
-
-describe('a full disk', () => {
-  const obstacle = process.getuid?.() === 0 ? undefined : 'mounting a small disk needs root'
-
-  itUnless(obstacle, 'refuses cleanly, harms nothing, and works again when there is room', async () => {
-    const mount = mkdtempSync(join(tmpdir(), 'cage-small-disk-'))
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=12m,mode=755', 'none', mount])
-    let small: TestDispatcher | undefined
-    try {
-      small = await TestDispatcher.startSeeded({volume: mount})
-      const filler = small.task('filler')
-      small.clone(filler, 'filler')
-      const codes: number[] = []
-      let last = ''
-      for (let n = 0; n < 12; n++) {
-        execFileSync('dd', ['if=/dev/urandom', `of=${small.box.path('noise')}`, 'bs=1M', 'count=2'], {
-          stdio: 'ignore',
-        })
-        const id = small.box.git('filler', 'hash-object', '-w', small.box.path('noise'))
-        const tree = small.box.gitWith('filler', {input: `100644 blob ${id}\tnoise${n}\n`}, 'mktree')
-        const parent = small.refs()['refs/heads/filler'] ?? 'origin/main'
-        const tip = small.box.git('filler', 'commit-tree', tree, '-p', parent, '-m', `noise ${n}`)
-        const {code, stderr} = small.gitAs(filler, 'filler', 'push', 'origin', `${tip}:refs/heads/filler`)
-        codes.push(code)
-        last = stderr
-        if (code === 0) expect(small.refs()['refs/heads/filler']).toBe(tip)
-        else expect(small.refs()['refs/heads/filler']).not.toBe(tip)
-      }
-      expect(codes[0]).toBe(0)
-      expect(codes.at(-1)).toBe(1)
-      expect(last).toMatch(/\[disk\] the dispatcher volume is full/)
-      expect(small.quarantined()).toEqual([])
-      small.hosted('fsck', '--full', '--strict')
-      execFileSync('mount', ['-o', 'remount,size=64m', mount])
-      const task = small.task('later')
-      const tip = small.box.commit('filler', 'later', 'x', 'x\n')
-      expect(small.gitAs(task, 'filler', 'push', '-q', 'origin', 'later').code).toBe(0)
-      expect(small.refs()['refs/heads/later']).toBe(tip)
-    } finally {
-      await small?.stop()
-      execFileSync('umount', ['-l', mount])
-      rmdirSync(mount)
-    }
   })
 })
