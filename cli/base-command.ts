@@ -32,6 +32,8 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
 
   declare protected flags: CommandFlags<T>
   declare protected args: CommandArgs<T>
+  /** following something: Ctrl-C is how it ends, not a failure to talk about */
+  protected endsByInterrupt = false
   private readonly aborter = new AbortController()
 
   public override async init(): Promise<void> {
@@ -62,13 +64,14 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   }
 
   private readonly onSignal = (): void => {
-    if (!this.flags.quiet)
+    if (!this.flags.quiet && !this.endsByInterrupt)
       this.logToStderr('\ninterrupted: finishing this step, press Ctrl-C again to stop at once')
     process.once('SIGINT', () => process.exit(ExitCode.interrupted))
     this.aborter.abort(new CageError('interrupted', {code: 'INTERRUPTED', exitCode: ExitCode.interrupted}))
   }
 
   protected override async catch(error: Error & {exitCode?: number}): Promise<unknown> {
+    if (this.endsByInterrupt && this.aborter.signal.aborted) this.exit(ExitCode.interrupted)
     if (error instanceof CageError && !this.jsonEnabled()) {
       for (const line of renderError(error, process.stderr.isTTY)) this.logToStderr(line)
       this.exit(error.exitCode)

@@ -12,19 +12,24 @@ export interface LogRequest {
 
 /**
  * Prints the lines of the agent's tmux pane, history included, without escape sequences; with `follow` the new ones
- * until the pane is dead. Runs in the pod; a line is known by its place in the history.
+ * until the pane is dead. Runs in the pod; a line is known by its place in the history. A dead pane ends in blank lines
+ * and tmux's own remark.
  */
 const PANE_LINES = `
 pane() { tmux -S /tmp/tmux.sock "$@"; }
 printed=0
 while state=$(pane display-message -p -t =agent: '#{history_size} #{cursor_y} #{pane_dead}'); do
   set -- $state
-  if [ "$FOLLOW" = 1 ] && [ "$3" != 1 ]; then last=$(($2 - 1)); else last=$2; fi
+  if [ "$3" = 1 ]; then
+    pane capture-pane -p -t =agent: -S $((printed - $1)) | sed '$ {/^Pane is dead/d}' | sed -e :a -e '/^\\n*$/{$d;N;ba' -e '}'
+    exit 0
+  fi
+  if [ "$FOLLOW" = 1 ]; then last=$(($2 - 1)); else last=$2; fi
   total=$(($1 + last + 1))
   [ "$total" -ge "$printed" ] || printed=$1
   [ "$total" -eq "$printed" ] || pane capture-pane -p -t =agent: -S $((printed - $1)) -E "$last" || exit 1
   printed=$total
-  [ "$FOLLOW" = 1 ] && [ "$3" != 1 ] || exit 0
+  [ "$FOLLOW" = 1 ] || exit 0
   sleep 0.5
 done
 exit 1`

@@ -22,6 +22,7 @@ export default class Audit extends ProjectCommand<typeof Audit> {
   public async run(): Promise<void> {
     const since =
       this.flags.since === undefined ? undefined : parseSince('--since', this.flags.since, Date.now())
+    this.endsByInterrupt = this.flags.follow
     const project = await this.openProject()
     const [{taskContext, dispatcherControl}, {listStored}, {readAudit}, {readIfThere, writePrivate}] =
       await Promise.all([

@@ -1,9 +1,8 @@
 import {createWriteStream} from 'node:fs'
 import {mkdir, rename, rm, stat} from 'node:fs/promises'
 import {join} from 'node:path'
-import {Writable} from 'node:stream'
+import {PassThrough, Writable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
-import {PassThrough} from 'node:stream'
 import {CageError} from '../../core/errors.js'
 import {container, program} from '../../core/layout.js'
 import {namespaceOf, type TaskContext} from '../context.js'
@@ -75,7 +74,10 @@ async function followToTheEnd(
   // The pod's end cuts the connection: that is how following ends.
   const ended = following.catch(() => undefined)
   if (size === 0) caughtUp()
-  await Promise.race([caught, ended, context.clock.sleep(CAUGHT_UP_MS)])
+  const late = new AbortController()
+  await Promise.race([caught, ended, context.clock.sleep(CAUGHT_UP_MS, late.signal).catch(() => undefined)])
+  // A timer that nobody waits for would keep the process.
+  late.abort()
   await whilePodEnds()
   await ended
 }

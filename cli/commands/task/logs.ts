@@ -18,6 +18,7 @@ export default class TaskLogs extends ProjectCommand<typeof TaskLogs> {
   static override enableJsonFlag = false
 
   public async run(): Promise<void> {
+    this.endsByInterrupt = this.flags.follow
     const project = await this.openProject()
     const [{taskContext}, {findStored}, {copyTaskLog}, {printable}] = await Promise.all([
       import('../../task-context.js'),
