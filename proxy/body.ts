@@ -24,6 +24,9 @@ export interface BodyJudge {
   bodyStream(): {push(chunk: Buffer): Buffer; end(): Buffer}
 }
 
+/** The part of a request that reading its body needs. */
+export type BodySource = Pick<IncomingMessage, 'complete' | 'iterator' | 'resume'>
+
 type Decode = (bytes: Buffer, options: {maxOutputLength: number}) => Promise<Buffer>
 
 const decoders: Record<string, readonly Decode[]> = {
@@ -39,7 +42,7 @@ const decoders: Record<string, readonly Decode[]> = {
  * @param wholeOnly when somebody has to read or change the body as a whole
  */
 export async function admitBody(
-  request: IncomingMessage,
+  request: BodySource,
   facts: RequestFacts,
   judge: BodyJudge,
   wholeOnly = false,
@@ -86,7 +89,7 @@ async function readUpTo(
 }
 
 async function* judgedSlices(
-  request: IncomingMessage,
+  request: BodySource,
   head: Buffer,
   source: AsyncIterator<Buffer>,
   judge: BodyJudge,

@@ -66,13 +66,19 @@ export async function askControl(path: string, request: string): Promise<Control
   }
 }
 
-async function receive(socket: Socket): Promise<string> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of socket as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > MAX_REQUEST) throw new CageError('the request is too long', {code: 'CONTROL_REQUEST'})
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
+/** All that comes until the other side is done; the socket stays open for the answer. */
+function receive(socket: Socket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let length = 0
+    socket.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      if (length > MAX_REQUEST)
+        socket.destroy(new CageError('the request is too long', {code: 'CONTROL_REQUEST'}))
+      else chunks.push(chunk)
+    })
+    socket.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
+    socket.on('error', reject)
+    socket.on('close', () => reject(new Error('the connection was closed')))
+  })
 }

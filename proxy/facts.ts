@@ -64,7 +64,7 @@ export function newRequestId(): string {
 
 /** Throws Denial for whatever two parsers could read in two ways. */
 export function requestFacts(
-  request: IncomingMessage,
+  request: Pick<IncomingMessage, 'method' | 'url' | 'rawHeaders'>,
   connection: ConnectionTarget,
   id: string,
 ): RequestFacts {

@@ -239,7 +239,12 @@ RULES`
     request: unknown,
   ): Promise<{ok: boolean; result?: Record<string, unknown>; error?: {code: string}}> {
     const argv = this.#as(SIDECAR, [process.execPath, this.path('program.mjs'), 'control', this.directory])
-    const {stdout} = await processRunner.run({argv, input: JSON.stringify(request), timeoutMs: 20_000})
+    const {stdout, stderr} = await processRunner.run({
+      argv,
+      input: JSON.stringify(request),
+      timeoutMs: 20_000,
+    })
+    if (stdout.length === 0) throw new Error(stderr)
     return JSON.parse(stdout.toString()) as {ok: boolean}
   }
 

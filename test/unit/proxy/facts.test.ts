@@ -1,4 +1,3 @@
-import type {IncomingMessage} from 'node:http'
 import {describe, expect, test} from '@jest/globals'
 import {Denial} from '../../../proxy/denial.js'
 import {endToEnd, requestFacts} from '../../../proxy/facts.js'
@@ -11,7 +10,7 @@ function facts(
   connection: ConnectionTarget = named,
 ) {
   const {method = 'GET', url = '/', headers = ['Host', 'a.test']} = over
-  return requestFacts({method, url, rawHeaders: headers} as IncomingMessage, connection, 'id')
+  return requestFacts({method, url, rawHeaders: headers}, connection, 'id')
 }
 
 function refusal(act: () => unknown): {reason: string; status: number} {
