@@ -23,7 +23,7 @@ export interface ScanRule {
   run?: RunClass
   /** upper bound of the match in characters; default 256 */
   max?: number
-  /** least Shannon entropy in bits per character of group 1, or of what follows the keyword; default 2.5 */
+  /** least Shannon entropy in bits per character of group 1, or of what follows the keyword; default 1.5 */
   entropy?: number
   /** texts, lower case, that mark group 1 as an example or as code */
   stopWords?: readonly string[]

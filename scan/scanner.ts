@@ -49,7 +49,7 @@ const UNITS_PER_BYTE = 0.2
 const BYTES_PER_UNIT = 64
 const MAX_FINDINGS = 100
 const DEFAULT_MAX = 256
-const DEFAULT_ENTROPY = 2.5
+const DEFAULT_ENTROPY = 1.5
 
 /** What may be spent on so many bytes; a unit is about 64 characters looked at. */
 export function workBudget(bytes: number): number {

@@ -6,7 +6,7 @@ export const aiRules: readonly ScanRule[] = [
     id: 'anthropic-key',
     kind: 'format',
     keywords: ['sk-ant-'],
-    pattern: 'sk-ant-[a-z]{2,8}[0-9]{0,2}-[A-Za-z0-9_-]{20,200}',
+    pattern: 'sk-ant-[A-Za-z0-9_-]{24,220}',
     examples: [
       'sk-ant-api03-<b64u:93>AA',
       'sk-ant-admin01-<b64u:93>AA',
@@ -33,8 +33,9 @@ export const aiRules: readonly ScanRule[] = [
     kind: 'format',
     // DeepSeek, Moonshot, older OpenAI and many servers that speak the same API.
     keywords: ['sk-'],
-    pattern: '(?<![A-Za-z0-9-])sk-(?:[0-9a-f]{32}|[A-Za-z0-9]{48})(?![A-Za-z0-9])',
+    pattern: '(?<![A-Za-z0-9-])sk-[A-Za-z0-9]{32,64}(?![A-Za-z0-9])',
     entropy: 3,
+    mixed: true,
     examples: ['sk-<hex:32>', 'sk-<a62:48>'],
   },
   {

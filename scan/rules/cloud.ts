@@ -5,8 +5,8 @@ export const cloudRules: readonly ScanRule[] = [
   {
     id: 'aws-access-key-id',
     kind: 'format',
-    keywords: ['AKIA', 'ASIA', 'ABIA', 'ACCA'],
-    pattern: '(?<![A-Z0-9])A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{16}(?![A-Z0-9])',
+    keywords: ['AKIA', 'ASIA', 'ABIA', 'ACCA', 'A3T'],
+    pattern: '(?<![A-Z0-9])A(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])[A-Z0-9]{16}(?![A-Z0-9])',
     examples: ['AKIA<b32:16>', 'ASIA<b32:16>'],
   },
   {
