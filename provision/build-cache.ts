@@ -1,5 +1,5 @@
 import {createHash} from 'node:crypto'
-import {mkdir, readdir, readFile, stat} from 'node:fs/promises'
+import {mkdir, readdir, readFile, rename, rm, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import type {Clock} from '../core/clock.js'
 import {CageError} from '../core/errors.js'
@@ -12,7 +12,7 @@ export interface BuildRequest {
   inputs: readonly string[]
   /** other facts that decide it, e.g. a compiler's version */
   facts: readonly string[]
-  /** MUST make the directory appear only when it is complete */
+  /** makes the directory; beside it is room for drafts, which are removed afterwards */
   build(directory: string): Promise<void>
 }
 
@@ -34,11 +34,24 @@ export async function built(request: BuildRequest, cache: BuildCache): Promise<s
   await mkdir(cache.directory, {recursive: true, mode: 0o700})
   const lock = await waitForLock(`${directory}.lock`, request.name, cache)
   try {
-    if (!(await isThere(directory))) await request.build(directory)
+    if (!(await isThere(directory))) await buildAside(request, directory)
   } finally {
     await lock.release()
   }
   return directory
+}
+
+/** What a build that was cut off left behind is thrown away; the result appears under its name only when it is complete. */
+async function buildAside(request: BuildRequest, directory: string): Promise<void> {
+  const aside = `${directory}.build`
+  await rm(aside, {recursive: true, force: true})
+  await mkdir(aside, {mode: 0o755})
+  try {
+    await request.build(join(aside, 'result'))
+    await rename(join(aside, 'result'), directory)
+  } finally {
+    await rm(aside, {recursive: true, force: true})
+  }
 }
 
 /** Where the result of a request is, or will be. */

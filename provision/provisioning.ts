@@ -12,7 +12,7 @@ import type {Machine, MachineWork} from './machine/machine.js'
 import {projectFiles, type ProjectFiles} from './state/layout.js'
 import {takeLock} from './state/lock.js'
 import {readRecord, writeRecord, type MachineRecord} from './state/machine-record.js'
-import {freeNetwork} from './state/network.js'
+import {freeNetwork, networkOf} from './state/network.js'
 
 /** Where everything is, handed in from the edge. */
 export interface Places {
@@ -77,8 +77,11 @@ export async function stopMachine(places: Places, id: string, work: MachineWork)
 
 /** Removes the machine and everything that cage keeps of the project on this computer; the names of what is gone. */
 export async function destroyMachine(places: Places, id: string, work: MachineWork): Promise<string[]> {
-  const found = await findMachine(places, id)
   const {directory} = projectFiles(places.stateHome, id)
+  const found = await findMachine(places, id).catch((cause: unknown) => {
+    if (cause instanceof CageError && cause.code === 'STATE_DAMAGED') return open(places, unreadable(id))
+    throw cause
+  })
   if (found) await found.machine.destroy(work)
   await rm(directory, {recursive: true, force: true})
   return [...(found ? [`machine cage-${id}`] : []), directory]
@@ -111,6 +114,13 @@ async function open(places: Places, record: MachineRecord): Promise<ProjectMachi
   const seccomp = await readFile(join(packageRoot, 'provision/guest/seccomp/cage.json'), 'utf8')
   const parts = (work: MachineWork) => machine.parts(work)
   return {record, files, machine, cluster: new KubeadmCluster({machine, record, parts, seccomp})}
+}
+
+/** Stands in for a record that is damaged: names are all that removing a machine needs. */
+function unreadable(id: string): MachineRecord {
+  const sizes = {cpus: 0, memory: 0, disk: 0}
+  const network = networkOf(0)
+  return {version: 1, id, project: id, repository: '', driver: 'local', cluster: 'kubeadm', ...sizes, network}
 }
 
 async function newRecord(places: Places, wanted: MachineWanted, signal: AbortSignal): Promise<MachineRecord> {

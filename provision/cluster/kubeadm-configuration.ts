@@ -101,6 +101,9 @@ function kubelet(settings: KubeadmSettings) {
     podPidsLimit: 2048,
     containerLogMaxSize: '10Mi',
     containerLogMaxFiles: 3,
+    // A flood is cut every few seconds, by two at a time.
+    containerLogMonitorInterval: '3s',
+    containerLogMaxWorkers: 2,
     registerWithTaints: [],
     // A part of the cluster that is killed for the third time comes back as fast as the first time.
     crashLoopBackOff: {maxContainerRestartPeriod: '3s'},

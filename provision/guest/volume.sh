@@ -38,13 +38,23 @@ attach() { # image; prints the device
 	die "no free loop device for $1"
 }
 
+mount_device() { # device, directory
+	local options=noatime,discard,nosuid,nodev
+	if mount -o $options "$1" "$2"; then return; fi
+	# Mends what it can without asking; exit code 1 says that it did.
+	e2fsck -p "$1" >&2 || [ $? -le 1 ] || return 1
+	mount -o $options "$1" "$2"
+}
+
 mount_volume() { # name
 	local device
 	if mountpoint -q "$mounts/$1"; then return; fi
 	mkdir -p "$mounts/$1"
 	device=$(attach "$images/$1.img")
-	if ! mount -o noatime,discard,nosuid,nodev "$device" "$mounts/$1"; then
+	if ! mount_device "$device" "$mounts/$1"; then
 		losetup -d "$device"
+		# Without its volume a task must not start: it would write to the disk that all volumes share.
+		rmdir "$mounts/$1"
 		die "cannot mount the volume $1"
 	fi
 	# Released together with the mount.
@@ -53,20 +63,37 @@ mount_volume() { # name
 	if [ -d "$mounts/$1/lost+found" ]; then rmdir "$mounts/$1/lost+found" || true; fi
 }
 
+grow() { # name, bytes
+	local image=$images/$1.img device have
+	umount "$mounts/$1" 2>/dev/null || true
+	device=$(losetup -n -O NAME -j "$image")
+	if [ -z "$device" ]; then
+		truncate -s "$2" "$image"
+		e2fsck -f -p "$image" >&2 || [ $? -le 1 ] || die "the volume $1 is damaged"
+		resize2fs "$image" >/dev/null 2>&1 || die "cannot grow the volume $1"
+		mount_volume "$1"
+	else
+		# A pod still holds it: only the kernel may grow it now.
+		mountpoint -q "$mounts/$1" || mount_device "$device" "$mounts/$1"
+		have=$(stat -c %s "$image")
+		truncate -s "$2" "$image"
+		losetup -c "$device"
+		if resize2fs "$device" >/dev/null 2>&1; then return; fi
+		truncate -s "$have" "$image"
+		losetup -c "$device"
+		die "cannot grow the volume $1 while a task uses it"
+	fi
+}
+
 ensure() { # name, bytes
-	local image=$images/$1.img have
+	local image=$images/$1.img
 	if [ ! -f "$image" ]; then
 		truncate -s "$2" "$image.new"
 		mkfs.ext4 -q -F -m 0 -L cage -E lazy_itable_init=1,lazy_journal_init=1,nodiscard "$image.new"
 		mv "$image.new" "$image"
 	fi
 	mount_volume "$1"
-	have=$(stat -c %s "$image")
-	if [ "$2" -gt "$have" ]; then
-		truncate -s "$2" "$image"
-		losetup -c "$(findmnt -n -o SOURCE "$mounts/$1")"
-		resize2fs "$(findmnt -n -o SOURCE "$mounts/$1")" >/dev/null 2>&1
-	fi
+	if [ "$2" -gt "$(stat -c %s "$image")" ]; then grow "$1" "$2"; fi
 }
 
 remove() { # name

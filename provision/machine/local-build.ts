@@ -21,7 +21,9 @@ export async function nodeParts(runner: Runner, packageRoot: string, cache: Buil
   const guest = (name: string) => join(packageRoot, 'provision/guest', name)
   const source = join(packageRoot, 'images/kubernetes')
   const run: Run = async (argv) => {
-    await runOk(runner, {argv, signal: cache.signal, onOutput: progress(cache.detail)})
+    // `timeout` ends a build with everything it started when it is itself told to end.
+    const whole: [string, ...string[]] = ['timeout', '--kill-after=5', '0', ...argv]
+    await runOk(runner, {argv: whole, signal: cache.signal, onOutput: progress(cache.detail)})
   }
   const rootScripts = [guest('debian-root.sh'), guest('apt-settings.sh')]
   const kubernetes = await built(kubernetesRequest(packageRoot, run), cache)

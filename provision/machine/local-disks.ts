@@ -36,7 +36,8 @@ export async function createDisks(runner: Runner, directory: string, total: numb
     await rm(draft, {force: true})
     await runOk(runner, {argv: ['truncate', '--size', String(disk.size), draft]})
     await chmod(draft, 0o600)
-    if (disk.reserved) await runOk(runner, {argv: ['fallocate', '--length', String(disk.size), draft]})
+    if (disk.reserved)
+      await runOk(runner, {argv: ['fallocate', '--posix', '--length', String(disk.size), draft]})
     const lazy = 'lazy_itable_init=1,lazy_journal_init=1,nodiscard'
     await runOk(runner, {argv: ['mkfs.ext4', '-q', '-F', '-m', '0', '-E', lazy, draft]})
     await rename(draft, path)
