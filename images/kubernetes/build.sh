@@ -19,12 +19,11 @@ version_of() { # module folder, module path
 	(cd "$here/$1" && go list -mod=readonly -m -f '{{.Version}}' "$2")
 }
 
-mkdir -p "$(dirname "$out")"
 work=$(mktemp -d "$(dirname "$out")/.kubernetes.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 bin=$work/control-plane node=$work/node/usr/local/bin
 mkdir -p "$bin" "$node"
-export GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0
+export GOFLAGS='-mod=readonly -buildvcs=false' GOWORK=off CGO_ENABLED=0
 
 build() { # module folder, ldflags, tags, packages…
 	local folder=$1 flags=$2 tags=$3
