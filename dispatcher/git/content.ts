@@ -7,7 +7,7 @@ import {PushRefused} from './problem.js'
 
 const BATCH_BYTES = 1024 * 1024
 const BATCH_TEXTS = 512
-const BATCHES_AT_ONCE = 4
+const BATCHES_AT_ONCE = 3
 const MAX_FOUND = 200
 
 export type ObjectType = 'commit' | 'tree' | 'blob' | 'tag'
@@ -83,14 +83,16 @@ export class ContentScan {
     if (batch.length === 0) return
     this.#batch = []
     this.#bytes = 0
+    // The pool has its own copy: only the places are kept.
+    const places = batch.map(({type, object, path}) => ({type, object, path}))
     const running = this.#pool
       .scan(batch.map(({text}) => text))
       .then((results) => {
         results.forEach((findings, index) => {
-          const item = batch[index]
-          if (!item) return
+          const place = places[index]
+          if (!place) return
           for (const finding of findings.slice(0, MAX_FOUND - this.found.length))
-            this.found.push({...finding, type: item.type, object: item.object, path: item.path})
+            this.found.push({...finding, ...place})
         })
       })
       .catch((error: unknown) => {
