@@ -146,12 +146,20 @@ function checkSections(found: Findings, root: ConfigPath, routed: readonly strin
   for (const path of found.entries(at('egress', 'routes'))) {
     const name = String(path.at(-1))
     if (routed.includes(name)) found.add(path, routedMessage(name), true)
+    if (root.length > 0) found.value([...path, 'ca'], ownPathProblem)
     found.value([...path, 'url'], (url) =>
-      hostOf(url) === '' ? `expected an https:// address, got ${shown(url)}` : undefined,
+      hostOf(url) === '' ? `expected an https:// address, got ${shown(url)}` : routeHostProblem(hostOf(url)),
     )
   }
   found.eachText(at('git', 'push', 'tags'), tagProblem)
   found.eachText(at('git', 'push', 'deny'), denyPathProblem)
+}
+
+/** An address in a route may be private, never special; a name gets its address elsewhere. */
+function routeHostProblem(host: string): ValueProblem {
+  const canonical = canonicalHost(host)
+  if (isRefused(canonical)) return `expected a host, got ${shown(host)}`
+  return canonical.kind === 'name' ? undefined : openableAddressProblem(canonical.host)
 }
 
 function checkRule(found: Findings, path: ConfigPath, routed: readonly string[]): void {

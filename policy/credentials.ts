@@ -97,8 +97,9 @@ async function read(source: CredentialSource, ports: CredentialPorts): Promise<s
   return keychain(ports, source.keychain)
 }
 
+/** Links followed; what does not exist lies nowhere. */
 async function isInside(ports: CredentialPorts, path: string): Promise<boolean> {
-  const inner = relative(await ports.realpath(ports.repository), await ports.realpath(path))
+  const inner = relative(await ports.realpath(ports.repository), await ports.realpath(path).catch(() => path))
   return inner !== '' && !inner.startsWith('..') && !isAbsolute(inner)
 }
 
@@ -112,6 +113,8 @@ function refusedFile(path: string, problem: string): CageError {
 async function run(ports: CredentialPorts, argv: readonly string[]): Promise<string | undefined> {
   const [program, ...rest] = argv
   if (program === undefined) return undefined
+  if (isAbsolute(program) && (await isInside(ports, program)))
+    throw refusedFile(program, 'lies inside the repository: an agent may have written it')
   const command: Command = {argv: [program, ...rest], cwd: ports.home, timeoutMs: COMMAND_DEADLINE_MS}
   const {code, stdout, stderr} = await ports.runner.run(command)
   if (code === 0) return stdout.toString().split('\n')[0]

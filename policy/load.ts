@@ -1,9 +1,9 @@
-import {X509Certificate} from 'node:crypto'
-import {lstat, readFile, realpath} from 'node:fs/promises'
-import {isAbsolute, join, relative, sep} from 'node:path'
+import {lstat, readFile} from 'node:fs/promises'
+import {join} from 'node:path'
 import {CageError, ExitCode, messageOf} from '../core/errors.js'
-import {buildSettings, expand, routeAddress} from './build.js'
+import {buildSettings} from './build.js'
 import type {OperatorFile, ProjectFile} from './file-types.js'
+import {readNamedFiles} from './named-files.js'
 import type {PlacedProblem, Problem} from './problems.js'
 import type {ProjectSettings} from './settings.js'
 
@@ -32,7 +32,7 @@ export async function loadProject(options: LoadOptions): Promise<ProjectSettings
   // Without files there is nothing to validate, and no need to load what validates.
   const files =
     projectText === undefined && operatorText === undefined
-      ? {project: undefined, operator: {}, place: unplaced, problems: []}
+      ? {project: undefined, operator: {}, place: unplaced, placeOperator: unplaced, problems: []}
       : await readFiles(options, projectText, operatorText)
   const problems = [...files.problems]
   const name = files.project?.project ?? options.defaultName
@@ -40,18 +40,21 @@ export async function loadProject(options: LoadOptions): Promise<ProjectSettings
     problems.push(
       files.place({path: ['project'], message: 'is missing, and the name of the folder cannot stand for it'}),
     )
-  const certificates = await readCertificates(options, files, problems)
-  if (problems.length > 0 || name === undefined) {
+  const {project, operator, place, placeOperator} = files
+  const {directory, home} = options
+  const named = problems.length > 0 ? undefined : await readNamedFiles({directory, home, project, operator})
+  problems.push(...(named?.project ?? []).map(place), ...(named?.operator ?? []).map(placeOperator))
+  if (problems.length > 0 || name === undefined || !named) {
     const {configError} = await import('./problems.js')
     throw configError(problems)
   }
-  if (files.project) {
+  if (project) {
     const {ceilingError, excessOf} = await import('./ceiling.js')
-    const excess = excessOf(name, files.project, files.operator)
-    if (excess.length > 0) throw ceilingError(excess, files.place, options.operatorFile)
+    const excess = excessOf(name, project, operator)
+    if (excess.length > 0) throw ceilingError(excess, place, options.operatorFile)
   }
-  const {project, operator} = files
-  return buildSettings({name, operator, certificates, home: options.home, ...(project ? {project} : {})})
+  const {certificates} = named
+  return buildSettings({name, operator, certificates, home, ...(project ? {project} : {})})
 }
 
 interface ReadFiles {
@@ -59,7 +62,7 @@ interface ReadFiles {
   project: ProjectFile | undefined
   operator: OperatorFile
   place: (problem: Problem) => PlacedProblem
-  placeOperator?: (problem: Problem) => PlacedProblem
+  placeOperator: (problem: Problem) => PlacedProblem
   problems: PlacedProblem[]
 }
 
@@ -105,66 +108,6 @@ async function readFiles(
 function onePerPath(problems: readonly Problem[]): Problem[] {
   const seen = new Set<string>()
   return problems.filter(({path}) => !seen.has(JSON.stringify(path)) && seen.add(JSON.stringify(path)))
-}
-
-/** PEM files that the configuration names, by the path as written; those of a repository must lie in it. */
-async function readCertificates(
-  options: LoadOptions,
-  files: ReadFiles,
-  problems: PlacedProblem[],
-): Promise<Map<string, string>> {
-  const found = new Map<string, string>()
-  if (problems.length > 0) return found
-  const {place, placeOperator = place} = files
-  const read = async (path: string, real: () => Promise<string>, report: (message: string) => void) => {
-    try {
-      const pem = await readFile(await real(), 'utf8')
-      new X509Certificate(pem)
-      found.set(path, pem)
-    } catch (error) {
-      report(
-        error instanceof CageError ? error.message : `is not a readable PEM certificate: ${messageOf(error)}`,
-      )
-    }
-  }
-  for (const [route, {url, ca}] of Object.entries(files.project?.egress?.routes ?? {})) {
-    const at = ['egress', 'routes', route]
-    if (routeAddress(files.operator, url) === undefined)
-      problems.push(
-        place({
-          path: [...at, 'url'],
-          message: 'needs an address: write one, or add its name to network.hosts of the operator',
-        }),
-      )
-    if (ca !== undefined)
-      await read(
-        ca,
-        () => insideRepository(options.directory, ca),
-        (message) => problems.push(place({path: [...at, 'ca'], message})),
-      )
-  }
-  const own: [string | undefined, (string | number)[]][] = [
-    ...Object.entries(files.operator.network?.hosts ?? {}).map(
-      ([host, {ca}]) => [ca, ['network', 'hosts', host, 'ca']] as [string | undefined, string[]],
-    ),
-  ]
-  for (const [ca, path] of own)
-    if (ca !== undefined)
-      await read(
-        ca,
-        () => Promise.resolve(expand(ca, options.home)),
-        (message) => problems.push(placeOperator({path, message})),
-      )
-  return found
-}
-
-/** The real path of a file of the repository. Errors: CONFIG_INVALID for one that lies elsewhere, links followed. */
-export async function insideRepository(directory: string, path: string): Promise<string> {
-  const root = await realpath(directory)
-  const real = await realpath(join(root, path))
-  const inner = relative(root, real)
-  if (!isAbsolute(path) && inner !== '' && !isAbsolute(inner) && inner.split(sep)[0] !== '..') return real
-  throw new CageError('must lie inside the repository', {code: 'CONFIG_INVALID', exitCode: ExitCode.usage})
 }
 
 /** cage.yaml as a regular file: a link in a repository could name any file of this computer. */

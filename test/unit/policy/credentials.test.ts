@@ -141,6 +141,14 @@ describe('failures', () => {
       expect((await failure([{file}])).message).toContain('inside the repository')
   })
 
+  test('a program inside the repository is no source', async () => {
+    const program = join(root, 'repo', 'get-token')
+    writeFileSync(program, '#!/bin/sh\n', {mode: 0o755})
+    symlinkSync(program, join(root, 'get-token'))
+    for (const path of [program, join(root, 'get-token')])
+      expect((await failure([{command: [path]}])).message).toContain('inside the repository')
+  })
+
   test('a .env that leads out of the repository is no source', async () => {
     const repository = join(root, 'linked')
     mkdirSync(repository)

@@ -1,6 +1,7 @@
 import {symlinkSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {afterEach, describe, expect, test} from '@jest/globals'
+import {createAuthority, parseAuthority} from '../../../core/certificates/authority.js'
 import type {CageError} from '../../../core/errors.js'
 import {loadProject, type ProjectSettings} from '../../../policy/load.js'
 import {configFolder} from '../../support/config-files.js'
@@ -252,6 +253,8 @@ credentials:
     ['egress: {routes: {inference.local: {url: "http://1.1.1.1"}}}', 'https://'],
     ['egress: {routes: {inference.local: {url: "https://u:p@1.1.1.1"}}}', 'https://'],
     ['egress: {routes: {inference.local: {url: "https://llm.corp"}}}', 'needs an address'],
+    ['egress: {routes: {inference.local: {url: "https://169.254.169.254"}}}', 'never be opened'],
+    ['egress: {routes: {inference.local: {url: "https://127.0.0.1:8443"}}}', 'never be opened'],
     ['egress: {presets: [npm, npm]}', 'twice'],
     ['repository: {upstream: "git@github.com:o/r"}', '`hosted` or an https'],
     ['repository: {upstream: "https://10.0.0.1/x.git"}', 'public host'],
@@ -457,6 +460,37 @@ describe('who may say what', () => {
     ])
     expect(egress.deny).toEqual([{id: 'config.yaml:defaults.deny[0]', host: 'bad.com'}])
     expect(baseline.egress.allow.map(({host}) => host)).toEqual(['own.com'])
+  })
+
+  test('files of the operator never lie in the repository', async () => {
+    const folder = folderOf(undefined, undefined, {'inside.pem': 'x', kube: 'x'})
+    symlinkSync(join(folder.folder, 'kube'), join(folder.folder, '..', 'kube'))
+    for (const [text, path] of [
+      ['network: {hosts: {a.corp: {address: 10.0.0.1, ca: ~/shop/inside.pem}}}', 'network.hosts."a.corp".ca'],
+      [
+        'projects: {shop: {cluster: {kind: existing, kubeconfig: ~/kube}}}',
+        'projects.shop.cluster.kubeconfig',
+      ],
+      [
+        'defaults: {egress: {routes: {a.local: {url: "https://10.0.0.1", ca: ~/shop/inside.pem}}}}',
+        'defaults.egress.routes."a.local".ca',
+      ],
+    ] as const) {
+      writeFileSync(folder.options.operatorFile, text)
+      await expect(loadProject(folder.options)).rejects.toThrow(`${path}: must not lie inside the repository`)
+    }
+  })
+
+  test('routes of the operator have their certificates', async () => {
+    const folder = folderOf(
+      undefined,
+      'projects: {shop: {egress: {routes: {a.local: {url: "https://10.0.0.1", ca: ~/ca.pem}}}}}',
+    )
+    const pem = parseAuthority(createAuthority('test', Date.now())).certificate
+    writeFileSync(join(folder.folder, '..', 'ca.pem'), pem)
+    expect((await loadProject(folder.options)).egress.routes).toEqual([
+      {name: 'a.local', url: 'https://10.0.0.1', address: '10.0.0.1', ca: pem},
+    ])
   })
 
   test('a certificate of a route lies in the repository, links followed', async () => {
