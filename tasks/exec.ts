@@ -19,6 +19,12 @@ export function inClone(argv: readonly string[]): [string, ...string[]] {
   return ['sh', '-c', 'cd "$HOME/$CAGE_PROJECT" && exec "$@"', 'sh', ...argv]
 }
 
+/** The size travels beside the command and may arrive after it: so that its first look is right, it is set in front too. */
+function inSize({rows, columns}: TerminalSize, argv: readonly string[]): [string, ...string[]] {
+  const sized = 'stty rows "$0" cols "$1" 2>/dev/null; shift; exec "$@"'
+  return ['sh', '-c', sized, String(rows), String(columns), ...argv]
+}
+
 /** The agent's own tmux session; UTF-8 always, and a terminal that every image knows. */
 export const attachArgv: readonly [string, ...string[]] = [
   'env',
@@ -52,7 +58,7 @@ export function execInTask(
     namespace: namespaceOf(context),
     pod: podRef(context, task).name,
     container: container.agent,
-    argv,
+    argv: streams.tty ? inSize(streams.tty, argv) : argv,
     ...callOptions(context),
     ...streams,
   })
