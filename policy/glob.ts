@@ -19,7 +19,10 @@ export function globProblem(pattern: string): string | undefined {
 /** A function that tells whether the whole text matches. */
 export function compileGlob(pattern: string, options: GlobOptions = {}): (text: string) => boolean {
   const fold = (text: string) => (options.caseInsensitive ? text.toLowerCase() : text)
-  const wanted = fold(pattern).split('/')
+  const wanted = fold(pattern)
+    .split('/')
+    // Two in a row mean the same as one.
+    .filter((segment, index, all) => segment !== '**' || all[index - 1] !== '**')
   return (text) => segmentsMatch(wanted, fold(text).split('/'))
 }
 
