@@ -94,7 +94,12 @@ function firewallOpenings(project: ProjectContext) {
   const {openings, publicPorts} = openingsOf(project.settings)
   return {
     publicPorts: publicPorts.map((port) => ({protocol: 'tcp' as const, port})),
-    openings: openings.map(({address, port}) => ({address, protocol: 'tcp' as const, port})),
+    openings: [
+      ...openings.map(({address, port}) => ({address, protocol: 'tcp' as const, port})),
+      ...project.settings.network.resolver.flatMap((address) =>
+        (['udp', 'tcp'] as const).map((protocol) => ({address, protocol, port: 53})),
+      ),
+    ],
   }
 }
 
@@ -107,8 +112,9 @@ export async function baseView(project: ProjectContext) {
     traits: await clusterTraits(await project.cluster(), project.signal),
     ownStorageClass: true,
     openings: [
-      {address: resolver, protocol: 'UDP' as const, port: 53},
-      {address: resolver, protocol: 'TCP' as const, port: 53},
+      ...[resolver, ...project.settings.network.resolver].flatMap((address) =>
+        (['UDP', 'TCP'] as const).map((protocol) => ({address, protocol, port: 53})),
+      ),
       ...openings.map(({address, port}) => ({address, protocol: 'TCP' as const, port})),
     ],
     publicPorts,
