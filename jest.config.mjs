@@ -5,6 +5,8 @@ export default {
   moduleNameMapper: {'^(\\.{1,2}/.*)\\.js$': '$1'},
   setupFiles: ['<rootDir>/test/support/jest.setup.ts'],
   testEnvironment: 'node',
+  // Generous: a busy machine makes a test slow, never wrong.
+  testTimeout: 120_000,
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   testPathIgnorePatterns: [
     '/node_modules/',

@@ -4,12 +4,11 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {Config, type Command} from '@oclif/core'
 import {captureOutput} from '@oclif/test'
-import {afterEach, beforeEach, describe, expect, jest, test} from '@jest/globals'
+import {afterEach, beforeEach, describe, expect, test} from '@jest/globals'
 import Init from '../../cli/commands/init.js'
 import PolicyExplain from '../../cli/commands/policy/explain.js'
 import Trust from '../../cli/commands/trust.js'
 
-jest.setTimeout(60_000)
 
 type Runnable = typeof Command & {run: (argv: string[], config: Config) => Promise<unknown>}
 

@@ -1,6 +1,6 @@
 import {mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {afterEach, beforeEach, describe, expect, it, jest} from '@jest/globals'
+import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
 import Attach from '../../cli/commands/attach.js'
 import Audit from '../../cli/commands/audit.js'
 import TaskExec from '../../cli/commands/task/exec.js'
@@ -15,7 +15,6 @@ import {newTask} from '../../tasks/new.js'
 import {FakeProject} from '../support/fake-project.js'
 import {TaskWorld} from '../support/task-world.js'
 
-jest.setTimeout(60_000)
 
 let world: TaskWorld
 let project: FakeProject

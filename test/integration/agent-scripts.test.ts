@@ -1,11 +1,10 @@
-import {afterEach, beforeEach, describe, expect, it, jest} from '@jest/globals'
+import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
 import {execFileSync, spawn, spawnSync, type ChildProcess, type SpawnSyncReturns} from 'node:child_process'
 import {existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join, resolve} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 
-jest.setTimeout(30_000)
 
 const scripts = resolve('images/agent')
 const hasTmux = spawnSync('tmux', ['-V']).status === 0

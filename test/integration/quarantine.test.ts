@@ -1,6 +1,6 @@
 import {existsSync, readdirSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {afterEach, beforeEach, describe, expect, it, jest} from '@jest/globals'
+import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
 import {processRunner} from '../../core/process.js'
 import {listBranches} from '../../tasks/git/branches.js'
 import type {LocalRepository} from '../../tasks/git/git-command.js'
@@ -9,7 +9,6 @@ import {receive} from '../../tasks/git/quarantine.js'
 import {GitSandbox} from '../support/git-sandbox.js'
 import {localFarEnd} from '../support/local-far-end.js'
 
-jest.setTimeout(60_000)
 
 let box: GitSandbox
 let local: LocalRepository

@@ -2,13 +2,12 @@ import {spawn} from 'node:child_process'
 import {mkdirSync, readdirSync, writeFileSync} from 'node:fs'
 import {createServer, type Server} from 'node:net'
 import {PassThrough} from 'node:stream'
-import {afterEach, beforeEach, describe, expect, it, jest} from '@jest/globals'
+import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
 import {messageFilter, serveRemoteHelper} from '../../cli/remote-helper/protocol.js'
 import {processRunner} from '../../core/process.js'
 import {GitSandbox} from '../support/git-sandbox.js'
 import {localFarEnd} from '../support/local-far-end.js'
 
-jest.setTimeout(60_000)
 
 let box: GitSandbox
 let door: Server

@@ -2,11 +2,10 @@ import {spawnSync} from 'node:child_process'
 import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
-import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {build} from 'esbuild'
 import {hasPseudoTerminals, PseudoTerminal} from '../support/pseudo-terminal.js'
 
-jest.setTimeout(60_000)
 
 const folder = mkdtempSync(join(tmpdir(), 'cage-terminal-'))
 const driver = join(folder, 'driver.mjs')

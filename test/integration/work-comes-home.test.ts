@@ -1,5 +1,5 @@
 import {existsSync, writeFileSync} from 'node:fs'
-import {afterEach, beforeEach, describe, expect, it, jest} from '@jest/globals'
+import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
 import {processRunner} from '../../core/process.js'
 import {compareBranch, fetchBranch} from '../../tasks/git/compare.js'
 import type {LocalRepository} from '../../tasks/git/git-command.js'
@@ -7,7 +7,6 @@ import {addCageRemote, removeCageRemote, seedHosted, syncBase} from '../../tasks
 import {GitSandbox} from '../support/git-sandbox.js'
 import {localFarEnd} from '../support/local-far-end.js'
 
-jest.setTimeout(60_000)
 
 let box: GitSandbox
 let local: LocalRepository

@@ -1,10 +1,9 @@
 import {execFileSync} from 'node:child_process'
 import {readFileSync} from 'node:fs'
 import {connect} from 'node:tls'
-import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {TestDispatcher} from '../../support/dispatcher.js'
 
-jest.setTimeout(60_000)
 
 let door: TestDispatcher
 

@@ -1,8 +1,7 @@
-import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from '@jest/globals'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 import {sampleSecret} from '../../support/secret-sample.js'
 
-jest.setTimeout(60_000)
 
 let door: TestDispatcher
 let task: TestTask

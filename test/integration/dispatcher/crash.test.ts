@@ -1,9 +1,8 @@
 import {createHash} from 'node:crypto'
 import {appendFileSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync} from 'node:fs'
-import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-jest.setTimeout(60_000)
 
 let door: TestDispatcher
 let task: TestTask

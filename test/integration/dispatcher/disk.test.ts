@@ -2,11 +2,10 @@ import {execFileSync} from 'node:child_process'
 import {mkdtempSync, rmdirSync, statSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
-import {describe, expect, it, jest} from '@jest/globals'
+import {describe, expect, it} from '@jest/globals'
 import {TestDispatcher} from '../../support/dispatcher.js'
 import {itUnless} from '../../support/when.js'
 
-jest.setTimeout(60_000)
 
 describe('a journal that cannot be written', () => {
   it('denies', async () => {

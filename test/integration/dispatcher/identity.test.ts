@@ -1,9 +1,8 @@
 import {readFileSync, writeFileSync} from 'node:fs'
-import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {generateGrantKey, newHandle} from '../../../policy/sign.js'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-jest.setTimeout(60_000)
 
 let door: TestDispatcher
 

@@ -1,9 +1,8 @@
-import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {bigRepository} from '../../support/big-repository.js'
 import {TestDispatcher} from '../../support/dispatcher.js'
 import {sampleSecret} from '../../support/secret-sample.js'
 
-jest.setTimeout(60_000)
 
 let door: TestDispatcher
 const token = sampleSecret('ghp_<crc:36>')

@@ -1,11 +1,10 @@
 import {execFileSync} from 'node:child_process'
 import {gzipSync} from 'node:zlib'
 import {connect, type ConnectionOptions} from 'node:tls'
-import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {flush, packet} from '../../../dispatcher/wire/pkt-line.js'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-jest.setTimeout(60_000)
 
 const ZERO = '0'.repeat(40)
 const CAPABILITIES = 'report-status side-band-64k object-format=sha1 agent=test/1'

@@ -1,7 +1,6 @@
-import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-jest.setTimeout(60_000)
 
 let door: TestDispatcher
 let task: TestTask

@@ -1,11 +1,10 @@
 import {execFileSync} from 'node:child_process'
 import {readFileSync, readdirSync, statSync} from 'node:fs'
-import {afterAll, beforeAll, describe, expect, it, jest} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {uid} from '../../../core/layout.js'
 import {TestDispatcher} from '../../support/dispatcher.js'
 import {itUnless} from '../../support/when.js'
 
-jest.setTimeout(60_000)
 
 const obstacle = process.getuid?.() === 0 ? undefined : 'two users need root'
 let door: TestDispatcher

@@ -1,12 +1,11 @@
 import {gzipSync} from 'node:zlib'
-import {afterAll, beforeAll, beforeEach, describe, expect, jest, test} from '@jest/globals'
+import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import type {CredentialBinding} from '../../../policy/grant.js'
 import {egressRule} from '../../support/grants.js'
 import {missing, TestNetwork, type WorldEvent} from './network.js'
 
 const reason = await missing()
 const describeHere = reason === undefined ? describe : describe.skip
-jest.setTimeout(60_000)
 if (reason !== undefined) test(`skipped: ${reason}`, () => undefined)
 
 const PLACEHOLDER = 'sk-ant-cage-7f3a9c51e8d24b60a1c2d3e4f5061728'

@@ -1,4 +1,4 @@
-import {afterAll, beforeAll, describe, expect, jest, test} from '@jest/globals'
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals'
 import {egressRule} from '../../support/grants.js'
 import {world} from './addresses.js'
 import {missing, TestNetwork} from './network.js'
@@ -6,7 +6,6 @@ import type {RawRequest} from './raw.js'
 
 const reason = await missing()
 const describeHere = reason === undefined ? describe : describe.skip
-jest.setTimeout(60_000)
 if (reason !== undefined) test(`skipped: ${reason}`, () => undefined)
 
 let network: TestNetwork
