@@ -8,6 +8,9 @@ import {startFakeAnthropic, type FakeAnthropic} from '../support/fake-anthropic.
 import {sampleSecret} from '../support/secret-sample.js'
 import {cage, cageJson, cageOk, eventually, inTask, killContainer, scratch} from './harness.js'
 
+/** A branch that was pushed stays upstream when its task is removed. */
+const run = Date.now().toString(36)
+
 interface Shown {
   namespace: string
   pod: string
@@ -26,13 +29,13 @@ const screen = async (task: string) =>
   (await inTask(task, 'tmux -S /tmp/tmux.sock capture-pane -p -S - -t agent')).stdout
 
 describe('a shell as agent', () => {
-  const branch = 'test/shell'
+  const branch = `test/shell-${run}`
   afterAll(() => cage(['task', 'rm', branch, '--force']), 120_000)
 
   it('works, ends, and is not started again', async () => {
     const script = 'echo run >>runs; echo "last words"; exit 7'
     await cageOk(['task', 'new', branch, '--agent', 'shell', '--', 'bash', '-c', script])
-    expect(await reached(branch, 'failed', 'done')).toEqual({state: 'failed', exitCode: 7})
+    expect(await reached(branch, 'failed', 'done')).toMatchObject({state: 'failed', exitCode: 7})
     expect(await screen(branch)).toContain('last words')
     await cageOk(['task', 'stop', branch])
     await cageOk(['task', 'start', branch])
@@ -42,12 +45,12 @@ describe('a shell as agent', () => {
       return code === 0 ? stdout : undefined
     })
     expect((await inTask(branch, 'cat runs')).stdout).toBe('run\n')
-    expect((await show(branch)).agent).toEqual({state: 'failed', exitCode: 7})
+    expect((await show(branch)).agent).toMatchObject({state: 'failed', exitCode: 7})
   }, 400_000)
 })
 
 describe('an interactive shell as agent', () => {
-  const branch = 'test/interactive'
+  const branch = `test/interactive-${run}`
   const type = (...keys: string[]) =>
     inTask(branch, `tmux -S /tmp/tmux.sock send-keys -t agent ${keys.map((key) => `'${key}'`).join(' ')}`)
   beforeAll(() => cageOk(['task', 'new', branch, '--agent', 'shell']), 300_000)
@@ -78,7 +81,7 @@ const withAddress = isRoot ? describe : describe.skip
 withAddress(
   `Claude Code against a Messages API${isRoot ? '' : ' (skipped: needs root to give this computer an address)'}`,
   () => {
-    const branch = 'test/claude'
+    const branch = `test/claude-${run}`
     const token = `real-${'t'.repeat(40)}`
     const configuration = join(process.env['XDG_CONFIG_HOME'] ?? '', 'cage', 'config.yaml')
     const sample = sampleSecret('AKIA<b32:16>')
@@ -131,15 +134,18 @@ withAddress(
       expect(results[0]).toContain('ANTHROPIC_AUTH_TOKEN=')
       expect(JSON.stringify(api.seen.map(({body}) => body))).not.toContain(token)
       expect(results[1]).toContain(sample)
-      expect(results[2]).toContain('origin/test/claude')
+      expect(results[2]).toContain(`origin/${branch}`)
     }, 300_000)
 
     it('leaves the real credential nowhere in the pod', async () => {
-      const {stdout} = await inTask(
-        branch,
-        `grep -rlF '${token.slice(0, 5)}${'t'.repeat(20)}' /home/agent /tmp /etc /run /proc/*/environ /proc/*/cmdline 2>/dev/null | grep -v "^/proc/$$/"; true`,
-      )
-      expect(stdout).toBe('')
+      // The pattern comes by standard input, so that the search does not find itself.
+      const places = '/home/agent /tmp /etc /run /proc/[0-9]*/environ /proc/[0-9]*/cmdline'
+      const search = async (text: string) => {
+        const {stdout} = await inTask(branch, `grep -rlF -f - ${places} 2>/dev/null`, {input: `${text}\n`})
+        return stdout.trim()
+      }
+      expect(await search('ANTHROPIC_AUTH_TOKEN=')).toContain('/proc/1/environ')
+      expect(await search(token)).toBe('')
     })
 
     it('goes on with the same conversation after its container was killed', async () => {
