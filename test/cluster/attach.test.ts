@@ -22,10 +22,9 @@ withTerminals(`attach${hasPseudoTerminals ? '' : ' (skipped: no script program o
     first.type('stty size; mark=here-$((20+3))\r')
     await first.until(/29 100/)
     await first.resize(41, 133)
-    // tmux draws anew over all 41 lines
-    await first.until(/\u001b\[1;41r/)
-    first.type('stty size\r')
-    await first.until(/40 133/)
+    // tmux passes a new size on to its panes with a delay of its own.
+    first.type('until [ "$(stty size)" = "40 133" ]; do sleep 0.2; done; echo "<large-$((40+1))>"\r')
+    await first.until(/<large-41>/)
     first.type(DETACH)
     await first.until(COOKED)
     expect(first.output).toContain('detached; the agent keeps running')
