@@ -1,5 +1,7 @@
 import {CageError, ExitCode} from '../core/errors.js'
+import type {KubeObject} from '../core/kube-object.js'
 import {clusterNames} from '../core/layout.js'
+import type {ObjectRef} from '../kube/cluster.js'
 import {ledgerBytes} from '../manifests/task-objects.js'
 import {checkBranchName, checkNewBranch, taskName} from '../policy/branch.js'
 import {adapterOf} from './adapters/known.js'
@@ -9,7 +11,7 @@ import {callOptions, uninterruptible, type TaskContext} from './context.js'
 import type {DispatcherControl, RefList} from './dispatcher.js'
 import {TaskObjects} from './objects.js'
 import {removePieces} from './remove.js'
-import {listStored, saveRecord, type StoredTask} from './store.js'
+import {claimRefs, listStored, saveRecord, type StoredTask} from './store.js'
 import type {TaskRecord} from './task.js'
 
 export interface NewTaskRequest {
@@ -158,7 +160,10 @@ export interface PlacedPieces {
   diskBytes: number
 }
 
-/** Everything a pod needs before it may exist, side by side: rights at the dispatcher, Secret, volumes with their claims. */
+/** Clusters that bind a claim only when a pod wants it never get there: then the pod is made all the same. */
+const BOUND_DEADLINE_MS = 3000
+
+/** Everything a pod needs before it may exist: rights at the dispatcher, Secret and volumes side by side, then the claims. */
 export async function placePieces(
   context: TaskContext,
   dispatcher: DispatcherControl,
@@ -167,8 +172,24 @@ export async function placePieces(
   const {cluster, volumes} = context
   await Promise.all([
     dispatcher.putDocument(grant.git),
-    cluster.apply([objects.grant(grant), ...objects.claims()], callOptions(context)),
+    cluster.apply([objects.grant(grant)], callOptions(context)),
     volumes.ensure(clusterNames.home(task), diskBytes),
     volumes.ensure(clusterNames.ledger(task), ledgerBytes),
   ])
+  // A claim that is older than its volume is bound only at the controller's next round, seconds later.
+  await cluster.apply(objects.claims(), callOptions(context))
+  await Promise.all(claimRefs(context, task).map((ref) => waitUntilBound(context, ref)))
+}
+
+/** The scheduler puts a pod with an unbound claim aside for seconds, so it is worth a moment. */
+async function waitUntilBound(context: TaskContext, ref: ObjectRef): Promise<void> {
+  try {
+    await context.cluster.waitFor<KubeObject & {status?: {phase?: string}}>(
+      ref,
+      (claim) => claim?.status?.phase === 'Bound',
+      {what: `claim ${ref.name} has its volume`, deadlineMs: BOUND_DEADLINE_MS, ...callOptions(context)},
+    )
+  } catch (error) {
+    if (!(error instanceof CageError) || error.code !== 'CLUSTER_DEADLINE') throw error
+  }
 }

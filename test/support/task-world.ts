@@ -1,6 +1,7 @@
 import {createHash} from 'node:crypto'
 import type {Clock} from '../../core/clock.js'
 import {CageError} from '../../core/errors.js'
+import type {KubeObject} from '../../core/kube-object.js'
 import {clusterNames, label} from '../../core/layout.js'
 import {silentReporter} from '../../core/report.js'
 import type {EgressGrant, GitGrant, SignedPart} from '../../policy/grant.js'
@@ -35,6 +36,8 @@ export class TaskWorld {
   /** JSON lines of the dispatcher */
   journal = ''
   credentialError: CageError | undefined
+  /** claims that were made before their volume */
+  readonly lateClaims: string[] = []
   /** pods run at once; false leaves them as they were made */
   podsRun = true
 
@@ -51,6 +54,7 @@ export class TaskWorld {
     })
     this.cluster.execScript = (call) => this.exec(call)
     this.cluster.onWrite((object) => {
+      if (object.kind === 'PersistentVolumeClaim') this.bind(object)
       if (object.kind === 'Pod' && this.podsRun && object['status'] === undefined) this.runPod(object)
     })
   }
@@ -92,6 +96,12 @@ export class TaskWorld {
     ...this.view,
     repository: 'shop.git',
     diskBytes: 1024 ** 3,
+  }
+
+  /** As the controller does: at once when the volume is there before the claim, else much later. */
+  private bind(claim: KubeObject): void {
+    if (this.volumes.has(claim.metadata.name)) this.cluster.put({...claim, status: {phase: 'Bound'}})
+    else this.lateClaims.push(claim.metadata.name)
   }
 
   runPod(pod: TaskPod): void {

@@ -62,6 +62,11 @@ describe('task new', () => {
     })
   })
 
+  it('makes volumes before their claims, which else wait for the controller’s next round', async () => {
+    await make()
+    expect(world.lateClaims).toEqual([])
+  })
+
   it('needs few round trips', async () => {
     await make()
     // refs and the document are the two execs; writes are the record, its end, the pieces, the pod
