@@ -25,7 +25,9 @@ export interface BodyJudge {
 }
 
 /** The part of a request that reading its body needs. */
-export type BodySource = Pick<IncomingMessage, 'complete' | 'iterator' | 'resume'>
+export interface BodySource extends Pick<IncomingMessage, 'complete' | 'iterator'> {
+  resume(): unknown
+}
 
 type Decode = (bytes: Buffer, options: {maxOutputLength: number}) => Promise<Buffer>
 
@@ -88,6 +90,22 @@ async function readUpTo(
   return {bytes: Buffer.concat(chunks), ended: false}
 }
 
+/** The bytes as they come, for a receiver that judges them itself. */
+export async function* untouched(request: BodySource): AsyncGenerator<Buffer> {
+  const source = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
+  try {
+    for (let next = await source.next(); !next.done; next = await source.next()) yield next.value
+  } finally {
+    await leave(request, source)
+  }
+}
+
+/** However reading ends: what still comes is read and thrown away, or the agent would wait forever for its answer. */
+async function leave(request: BodySource, source: AsyncIterator<Buffer>): Promise<void> {
+  await source.return?.()
+  if (!request.complete) request.resume()
+}
+
 async function* judgedSlices(
   request: BodySource,
   head: Buffer,
@@ -108,9 +126,7 @@ async function* judgedSlices(
     const rest = stream.end()
     if (rest.length > 0) yield rest
   } finally {
-    // However it ends: what still comes is read and thrown away, or the agent would wait forever for its answer.
-    await source.return?.()
-    if (!request.complete) request.resume()
+    await leave(request, source)
   }
 }
 

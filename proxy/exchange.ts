@@ -11,9 +11,10 @@ import type {SyntheticNames} from './names/synthetic.js'
 import type {Records} from './records.js'
 import type {ConnectionTarget} from './target.js'
 import {relayToDispatcher} from './to-dispatcher.js'
-import {relayToUpstream} from './to-upstream.js'
+import {relayToUpstream, stillAllowed} from './to-upstream.js'
 import {Upstreams} from './upstreams.js'
-import type {Note} from './visit.js'
+import type {Note, Visit} from './visit.js'
+import type {Tunnel} from './websocket/tunnel.js'
 
 /** How long what an agent still sends after a refusal is read and thrown away. */
 const DRAIN_MS = 10_000
@@ -26,9 +27,18 @@ export interface ExchangeParts {
   records: Records
 }
 
+/** What a request wants besides an answer. */
+export interface Asked {
+  /** it waits for `100 Continue` before it sends the body */
+  expectsContinue?: boolean
+  /** it came with `Upgrade`: its connection is no longer HTTP afterwards */
+  tunnel?: Tunnel
+}
+
 /** Requests of the agent, each from its header block to its audit record. Every step can only narrow. */
 export class Exchange {
   readonly #parts: ExchangeParts
+  readonly #running = new Set<Visit>()
   #upstreams = new Upstreams()
   #upstreamsOf: Enforcement | undefined
 
@@ -36,30 +46,35 @@ export class Exchange {
     this.#parts = parts
   }
 
-  /** Never rejects. @param expectsContinue the agent waits for `100 Continue` before it sends the body */
+  /** Never rejects. */
   async handle(
     request: IncomingMessage,
     response: ServerResponse,
     connection: ConnectionTarget,
-    expectsContinue = false,
+    asked: Asked = {},
   ): Promise<void> {
     const started = performance.now()
     const note: Note = {requestId: newRequestId()}
     try {
-      const outcome = await this.#run(request, response, connection, note, expectsContinue)
+      const outcome = await this.#run(request, response, connection, note, asked)
       note.bytesUp = outcome.bytesUp
       note.bytesDown = outcome.bytesDown
-      if (outcome.failure) {
-        if (outcome.status === undefined) throw outcome.failure
-        note.detail = `ended early: ${messageOf(outcome.failure)}`
-        if (outcome.failure instanceof Denial) throw outcome.failure
-      }
       note.status = outcome.status ?? 0
+      const {failure} = outcome
+      if (failure && outcome.status === undefined) throw failure
+      if (failure instanceof Denial) {
+        describe(note, failure, connection)
+        response.destroy()
+      } else if (failure) note.detail ??= `ended early: ${messageOf(failure)}`
     } catch (error) {
-      refuse(request, response, connection, note, asDenial(error, response))
+      const denial = asDenial(error, response)
+      describe(note, denial, connection)
+      note.status = denial.status
+      answer(request, response, note, denial)
     }
     const ms = Math.round(performance.now() - started)
-    this.#parts.records.write({kind: 'request', decision: 'deny', reason: 'internal_error', ...note, ms})
+    const kind = note.status === 101 ? 'tunnel' : 'request'
+    this.#parts.records.write({kind, decision: 'deny', reason: 'internal_error', ...note, ms})
   }
 
   async #run(
@@ -67,7 +82,7 @@ export class Exchange {
     response: ServerResponse,
     connection: ConnectionTarget,
     note: Note,
-    expectsContinue: boolean,
+    asked: Asked,
   ): Promise<Outcome> {
     const {grants, ...parts} = this.#parts
     if (!parts.records.admitting) throw new Denial('audit_unavailable', {status: 503})
@@ -77,21 +92,40 @@ export class Exchange {
     note.revision = enforcement.grant.revision
     const facts = requestFacts(request, connection, note.requestId ?? '')
     Object.assign(note, {host: facts.host, port: facts.port, method: facts.method})
-    if (facts.websocket) throw new Denial('websocket_not_allowed')
+    const {tunnel} = asked
+    if (tunnel && facts.hasBody) throw new Denial('upgrade_with_body', {status: 400})
+    if (facts.websocket && !tunnel) throw new Denial('upgrade_incomplete', {status: 400})
+    if (facts.websocket && enforcement.isDispatcherHost(facts.host)) throw new Denial('websocket_not_allowed')
     const sendContinue = () => {
-      if (expectsContinue) response.writeContinue()
+      if (asked.expectsContinue) response.writeContinue()
     }
-    const visit = {
+    const visit: Visit = {
       request,
       response,
       facts,
       enforcement,
       note,
       sendContinue,
+      tunnel: facts.websocket ? tunnel : undefined,
       ...parts,
       upstreams: this.#upstreamsFor(enforcement),
     }
-    return enforcement.isDispatcherHost(facts.host) ? relayToDispatcher(visit) : relayToUpstream(visit)
+    this.#running.add(visit)
+    try {
+      const relay = enforcement.isDispatcherHost(facts.host) ? relayToDispatcher : relayToUpstream
+      return await relay(visit)
+    } finally {
+      this.#running.delete(visit)
+    }
+  }
+
+  /** After a new grant: ends the answers and tunnels under way that it would not let begin. */
+  reconsider(enforcement: Enforcement): void {
+    for (const visit of this.#running) {
+      if (visit.enforcement === enforcement || stillAllowed(visit, enforcement)) continue
+      visit.note.detail = `revision ${enforcement.grant.revision} ended it`
+      visit.response.destroy()
+    }
   }
 
   /** A new grant starts with new connections: the old ones may lead where it leads no more. */
@@ -105,16 +139,11 @@ export class Exchange {
   }
 }
 
-function refuse(
-  request: IncomingMessage,
-  response: ServerResponse,
-  connection: ConnectionTarget,
-  note: Note,
-  denial: Denial,
-): void {
-  const {reason, rule, status, detail} = denial
+/** What a refusal adds to the record. */
+function describe(note: Note, denial: Denial, connection: ConnectionTarget): void {
+  const {reason, rule, detail} = denial
   const host = note.host ?? connection.host ?? connection.sni
-  Object.assign(note, {reason, status, port: note.port ?? connection.port})
+  Object.assign(note, {reason, port: note.port ?? connection.port})
   // What was allowed and failed stays allowed in the record.
   if (!denial.failed || note.decision === undefined) {
     Object.assign(note, {decision: 'deny', rule})
@@ -124,18 +153,22 @@ function refuse(
   if (host !== undefined) note.host = host
   // Whatever was found in the request, the path may hold it.
   if (/secret|placeholder|scan/.test(reason)) delete note.path
+}
+
+function answer(request: IncomingMessage, response: ServerResponse, note: Note, denial: Denial): void {
   if (response.headersSent || response.destroyed) {
     response.destroy()
     return
   }
+  const {requestId = '', method, host, port} = note
   const facts = {
-    requestId: note.requestId ?? '',
-    ...(note.method === undefined ? {} : {method: note.method}),
+    requestId,
+    ...(method === undefined ? {} : {method}),
     ...(host === undefined ? {} : {host}),
-    port: note.port ?? connection.port,
+    ...(port === undefined ? {} : {port}),
   }
   const {type, body} = denialBody(denial, facts, (request.headers['user-agent'] ?? '').startsWith('git/'))
-  response.writeHead(status, {
+  response.writeHead(denial.status, {
     'content-type': type,
     'content-length': body.length,
     'cache-control': 'no-store',

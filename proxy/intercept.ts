@@ -2,13 +2,13 @@ import {
   createServer as createHttpServer,
   type IncomingMessage,
   type Server as HttpServer,
-  type ServerResponse,
+  ServerResponse,
 } from 'node:http'
 import type {Socket} from 'node:net'
 import type {Duplex} from 'node:stream'
 import {createServer as createTlsServer, type Server as TlsServer, type TLSSocket} from 'node:tls'
 import type {Leaves} from './certificates/leaves.js'
-import type {Exchange} from './exchange.js'
+import type {Asked, Exchange} from './exchange.js'
 import type {Records} from './records.js'
 import {canonicalSni, type ConnectionTarget} from './target.js'
 
@@ -27,6 +27,34 @@ export const httpOptions = {
   noDelay: true,
 } as const
 
+/** Leads every request of a server to the exchange, upgrades and those that wait for `100 Continue` included. */
+export function serveRequests(
+  server: HttpServer,
+  exchange: Exchange,
+  targetOf: (socket: Socket) => ConnectionTarget | undefined,
+): void {
+  const handle = (request: IncomingMessage, response: ServerResponse, asked: Asked = {}) => {
+    const target = targetOf(request.socket)
+    if (target) void exchange.handle(request, response, target, asked)
+    else request.socket.destroy()
+  }
+  // Without a limit Node drops headers silently beyond it; the block's size bounds their number.
+  server.maxHeadersCount = 0
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => handle(request, response))
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
+    handle(request, response, {expectsContinue: true}),
+  )
+  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    socket.on('error', () => undefined)
+    // Node is done with the connection: one answer, and then either messages or the end.
+    const response = new ServerResponse(request)
+    response.shouldKeepAlive = false
+    response.assignSocket(socket)
+    response.once('finish', () => socket.end())
+    handle(request, response, {tunnel: {socket, head}})
+  })
+}
+
 /** Ends TLS of the agent's connections and hands every request to the exchange with what its connection said. */
 export class Interceptor {
   readonly #http: HttpServer
@@ -41,17 +69,7 @@ export class Interceptor {
     this.#http = createHttpServer(httpOptions)
     // Without a limit Node drops headers silently beyond it; the block's size bounds their number.
     this.#http.maxHeadersCount = 0
-    const handle = (request: IncomingMessage, response: ServerResponse, expectsContinue = false) => {
-      const target = this.#targets.get(request.socket)
-      if (target) void exchange.handle(request, response, target, expectsContinue)
-      else request.socket.destroy()
-    }
-    this.#http.on('request', (request: IncomingMessage, response: ServerResponse) =>
-      handle(request, response),
-    )
-    this.#http.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
-      handle(request, response, true),
-    )
+    serveRequests(this.#http, exchange, (socket) => this.#targets.get(socket))
     this.#tls = createTlsServer({
       ALPNProtocols: ['http/1.1'],
       handshakeTimeout: HANDSHAKE_MS,

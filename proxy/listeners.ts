@@ -1,15 +1,10 @@
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type Server as HttpServer,
-  type ServerResponse,
-} from 'node:http'
+import {createServer as createHttpServer, type IncomingMessage, type Server as HttpServer} from 'node:http'
 import {createServer, type Server, type Socket} from 'node:net'
 import {sidecarPort} from '../core/layout.js'
 import {Denial, denialBody} from './denial.js'
 import type {Exchange} from './exchange.js'
 import {newRequestId} from './facts.js'
-import {httpOptions, type Interceptor} from './intercept.js'
+import {httpOptions, serveRequests, type Interceptor} from './intercept.js'
 import {isSynthetic, type SyntheticNames} from './names/synthetic.js'
 import type {Records} from './records.js'
 import {connectTarget, type ConnectionTarget} from './target.js'
@@ -110,17 +105,8 @@ function refusedPorts({names, records}: ListenerParts): Server {
 
 function explicitProxy({exchange, interceptor, records}: ListenerParts): HttpServer {
   const server = createHttpServer(httpOptions)
-  server.maxHeadersCount = 0
   const target: ConnectionTarget = {via: 'absolute', scheme: 'http', port: 0}
-  server.on(
-    'request',
-    (request: IncomingMessage, response: ServerResponse) => void exchange.handle(request, response, target),
-  )
-  server.on(
-    'checkContinue',
-    (request: IncomingMessage, response: ServerResponse) =>
-      void exchange.handle(request, response, target, true),
-  )
+  serveRequests(server, exchange, () => target)
   server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     socket.on('error', () => undefined)
     try {

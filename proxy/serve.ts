@@ -75,9 +75,10 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
   const control = await startControl(options.controlSocket, {
     'grant.put': ({part, credentials}) => {
       try {
-        const {revision} = grants.put(part, credentials).grant
+        const enforcement = grants.put(part, credentials)
         noteGrant()
-        return {revision}
+        exchange.reconsider(enforcement)
+        return {revision: enforcement.grant.revision}
       } catch (error) {
         const reason = error instanceof CageError ? error.code.toLowerCase() : 'grant_invalid'
         records.write({kind: 'grant', decision: 'deny', reason, detail: String(error)})

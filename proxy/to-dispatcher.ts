@@ -1,4 +1,5 @@
 import {handleHeader} from '../core/layout.js'
+import {untouched} from './body.js'
 import {Denial} from './denial.js'
 import {forward, type Outcome} from './forward.js'
 import {Inspection} from './inspect.js'
@@ -31,7 +32,7 @@ export async function relayToDispatcher(visit: Visit): Promise<Outcome> {
       method: facts.method,
       path: facts.rawTarget,
       headers: [['host', facts.host], ...headers, [handleHeader, enforcement.handle]],
-      body: facts.hasBody ? request : null,
+      body: facts.hasBody ? untouched(request) : null,
       ...(facts.contentLength === undefined ? {} : {length: facts.contentLength}),
     },
     request,

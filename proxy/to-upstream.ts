@@ -1,13 +1,15 @@
-import type {EgressDecision} from '../policy/decide-egress.js'
+import type {EgressDecision, EgressRequest} from '../policy/decide-egress.js'
 import {admitBody, type Body} from './body.js'
 import {bindsBody, substituteBody, substituteHeaders} from './credentials.js'
 import {Denial} from './denial.js'
+import type {Enforcement} from './enforcement.js'
 import type {Headers, RequestFacts} from './facts.js'
 import {forward, type Outcome} from './forward.js'
 import {Inspection} from './inspect.js'
 import {mcpMessages, type McpMessage} from './mcp.js'
 import {replacementsFor} from './scrub.js'
 import type {Visit} from './visit.js'
+import {openTunnel} from './websocket/tunnel.js'
 
 /** Decides, limits, scans, substitutes and sends a request to the host it names. Throws Denial. */
 export async function relayToUpstream(visit: Visit): Promise<Outcome> {
@@ -40,19 +42,31 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   const admission = visit.limits.admit(decision.matched)
   try {
     if (body.kind === 'whole') admission.sent(body.bytes.length)
-    const headers = replacements ? plainAnswer(substituted.headers) : substituted.headers
-    const outcome = await forward(
-      upstream.pool,
-      {
-        method: facts.method,
-        path: `${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`,
-        headers: [['host', hostHeader(facts)], ...headers],
-        ...outgoingBody(body, bound?.body, admission.sent),
-        ...(replacements ? {replacements} : {}),
-      },
-      request,
-      response,
-    )
+    const headers: Headers = [
+      ['host', hostHeader(facts)],
+      ...(replacements ? plainAnswer(substituted.headers) : substituted.headers),
+    ]
+    const target = {
+      headers,
+      path: `${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`,
+    }
+    const judge = (payload: Buffer) => {
+      inspection.body(payload)
+      admission.sent(payload.length)
+    }
+    const outcome = visit.tunnel
+      ? await openTunnel(upstream.pool, {...target, judge, replacements}, visit.tunnel)
+      : await forward(
+          upstream.pool,
+          {
+            ...target,
+            method: facts.method,
+            ...outgoingBody(body, bound?.body, admission.sent),
+            ...(replacements ? {replacements} : {}),
+          },
+          request,
+          response,
+        )
     if (upstream.address !== undefined) note.address = upstream.address
     return outcome
   } finally {
@@ -67,23 +81,38 @@ function callsIn(body: Body): (McpMessage | undefined)[] {
   return messages.length > 0 ? messages : [{method: 'notifications/initialized'}]
 }
 
+/** Whether another grant still lets a running exchange through. What its MCP calls were is no longer known: its host decides. */
+export function stillAllowed({facts, tunnel}: Visit, enforcement: Enforcement): boolean {
+  if (enforcement.isDispatcherHost(facts.host)) return true
+  if (enforcement.inspectsMcp(facts.host, facts.port)) return enforcement.knowsName(facts.host) !== undefined
+  return enforcement.decide(asked(facts, tunnel !== undefined)).decision !== 'deny'
+}
+
+function asked(facts: RequestFacts, websocket: boolean): EgressRequest {
+  const {host, port, scheme, method, path, query, contentType} = facts
+  return {
+    host,
+    port,
+    scheme,
+    method,
+    path,
+    query,
+    websocket,
+    ...(contentType === undefined ? {} : {contentType}),
+  }
+}
+
 /** Every message must pass; the first that does not ends the request. Throws Denial. */
 function decide(messages: (McpMessage | undefined)[], {facts, enforcement, note}: Visit): EgressDecision {
-  const {host, port, scheme, method, path, query, contentType} = facts
   let result: EgressDecision | undefined
   for (const mcp of messages) {
-    const asked = {host, port, scheme, method, path, query}
-    const decision = enforcement.decide({
-      ...asked,
-      ...(contentType === undefined ? {} : {contentType}),
-      ...(mcp ? {mcp} : {}),
-    })
+    const decision = enforcement.decide({...asked(facts, facts.websocket), ...(mcp ? {mcp} : {})})
     if (decision.decision === 'deny') throw new Denial(decision.reason, {rule: decision.rule})
     if (result?.decision !== 'audit') result = decision
   }
   if (!result) throw new Denial('host_not_allowed')
   const {decision, reason, rule} = result
-  Object.assign(note, {decision, reason, rule, to: enforcement.route(host) ? 'route' : 'direct'})
+  Object.assign(note, {decision, reason, rule, to: enforcement.route(facts.host) ? 'route' : 'direct'})
   if (decision === 'audit') note.would = 'deny'
   return result
 }

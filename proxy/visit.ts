@@ -6,6 +6,7 @@ import type {RequestFacts} from './facts.js'
 import type {Limits} from './limits.js'
 import type {SyntheticNames} from './names/synthetic.js'
 import type {Upstreams} from './upstreams.js'
+import type {Tunnel} from './websocket/tunnel.js'
 
 /** What becomes the audit record; every step adds what it knows. */
 export type Note = Partial<AuditEvent>
@@ -23,4 +24,6 @@ export interface Visit {
   note: Note
   /** answers `Expect: 100-continue`, when asked; called once the body may come */
   sendContinue: () => void
+  /** there when the agent asked for a WebSocket */
+  tunnel: Tunnel | undefined
 }

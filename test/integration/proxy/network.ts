@@ -27,7 +27,7 @@ import type {RawAnswer, RawRequest} from './raw.js'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 /** Programs that another uid can start too. */
-const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+export const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 const SIDECAR = 64000
 const AGENT = 1000
 

@@ -14,6 +14,9 @@ import {issueServer, parseAuthority} from '../../../core/certificates/authority.
 import {buildResponse, parseQuery} from '../../../proxy/names/message.js'
 import {world, zone} from './addresses.js'
 
+// One broken client must not end the world.
+process.on('uncaughtException', (error) => report({place: 'world', error: error.stack}))
+
 const directory = process.argv[2] ?? ''
 const publicCa = parseAuthority(readFileSync(join(directory, 'public-ca.pem'), 'utf8'))
 const projectCa = parseAuthority(readFileSync(join(directory, 'project-ca.pem'), 'utf8'))
@@ -96,8 +99,9 @@ function respond(
   } else if (path === '/cut') {
     response.writeHead(200, {'content-length': '1000'}).write('half')
     setTimeout(() => response.destroy(), 50)
-  } else if (path === '/reset') request.socket.resetAndDestroy()
+  } else if (path === '/reset') request.socket.destroy()
   else if (path === '/large') response.end(Buffer.alloc(20_000_000, 'x'))
+  else if (path.endsWith('/info/refs')) response.end(`${'1'.repeat(40)}\trefs/heads/main\n`)
   else if (path === '/ready') response.end('ready\n')
   else response.writeHead(200, {'content-type': 'application/json'}).end(echo)
 }

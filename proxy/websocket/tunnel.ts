@@ -1,0 +1,135 @@
+import type {Duplex} from 'node:stream'
+import type {Dispatcher} from 'undici'
+import {Denial} from '../denial.js'
+import {endToEnd, headerPairs, type Headers} from '../facts.js'
+import type {Outcome} from '../forward.js'
+import {scrubText, Scrubber, type replacementsFor} from '../scrub.js'
+import {closeMessage, encodeMessage, MessageReader} from './frames.js'
+
+export interface Tunnel {
+  /** the agent's connection, its HTTP over, and what came with the request */
+  socket: Duplex
+  head: Buffer
+}
+
+export interface TunnelRequest {
+  path: string
+  /** Host included */
+  headers: Headers
+  /** Throws Denial for a message that must not leave. */
+  judge: (payload: Buffer) => void
+  replacements: ReturnType<typeof replacementsFor>
+}
+
+/** No extension: compressed frames could not be looked into. */
+const ownHeaders: ReadonlySet<string> = new Set(['sec-websocket-extensions'])
+
+/**
+ * Opens a WebSocket upstream and, once it says 101, passes messages: those of the agent are judged whole and framed
+ * anew, those of the server pass, values scrubbed where the host has a credential. Resolves when it is over; rejects
+ * with a Denial while the agent still waits for its answer.
+ */
+export async function openTunnel(pool: Dispatcher, request: TunnelRequest, tunnel: Tunnel): Promise<Outcome> {
+  const headers = request.headers.filter(([name]) => !ownHeaders.has(name.toLowerCase()))
+  const upstream = await upgrade(pool, request.path, headers)
+  const lines = endToEnd(upstream.headers)
+    .filter(([name]) => !ownHeaders.has(name.toLowerCase()))
+    .map(
+      ([name, value]) =>
+        `${name}: ${request.replacements ? scrubText(value, request.replacements) : value}\r\n`,
+    )
+  tunnel.socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${lines.join('')}\r\n`,
+    'latin1',
+  )
+  return pass(upstream.socket, request, tunnel)
+}
+
+function upgrade(
+  pool: Dispatcher,
+  path: string,
+  headers: Headers,
+): Promise<{socket: Duplex; headers: Headers}> {
+  return new Promise((resolve, reject) => {
+    pool.dispatch(
+      {method: 'GET', path, headers: headers.flat(), upgrade: 'websocket'},
+      {
+        onRequestStart: () => undefined,
+        onRequestUpgrade: (controller, _status, _headers, socket) => {
+          const raw = ((controller.rawHeaders ?? []) as Buffer[]).map((text) => text.toString('latin1'))
+          resolve({socket, headers: headerPairs(raw)})
+        },
+        onResponseStart: (controller, status) => {
+          if (status >= 200)
+            controller.abort(
+              new Denial('websocket_refused', {status: 502, failed: true, detail: `status ${status}`}),
+            )
+        },
+        onResponseData: () => undefined,
+        onResponseEnd: () => undefined,
+        onResponseError: (_controller, error) => reject(error),
+      },
+    )
+  })
+}
+
+function pass(
+  upstream: Duplex,
+  {judge, replacements}: TunnelRequest,
+  {socket, head}: Tunnel,
+): Promise<Outcome> {
+  const outcome: Outcome = {status: 101, bytesUp: 0, bytesDown: 0}
+  const fromAgent = new MessageReader(true)
+  const fromServer = replacements && new MessageReader(false)
+
+  const forwardUp = (chunk: Buffer) => {
+    for (const message of fromAgent.push(chunk)) {
+      judge(message.payload)
+      outcome.bytesUp += message.payload.length
+      write(socket, upstream, encodeMessage(message, true))
+    }
+  }
+  const forwardDown = (chunk: Buffer) => {
+    outcome.bytesDown += chunk.length
+    if (!fromServer) {
+      write(upstream, socket, chunk)
+      return
+    }
+    for (const message of fromServer.push(chunk)) {
+      const scrubber = new Scrubber(replacements)
+      const payload = Buffer.concat([scrubber.push(message.payload), scrubber.end()])
+      write(upstream, socket, encodeMessage({...message, payload}, false))
+    }
+  }
+  return new Promise((resolve) => {
+    const end = (failure?: Error) => {
+      socket.destroy()
+      upstream.destroy()
+      resolve(failure && outcome.failure === undefined ? {...outcome, failure} : outcome)
+    }
+    const guarded = (act: (chunk: Buffer) => void) => (chunk: Buffer) => {
+      try {
+        act(chunk)
+      } catch (error) {
+        const reason = error instanceof Denial ? error.reason : 'internal_error'
+        upstream.end(encodeMessage(closeMessage('cage'), true))
+        socket.end(encodeMessage(closeMessage(`cage_denied: ${reason}`), false))
+        end(error as Error)
+      }
+    }
+    socket.on('error', () => end()).on('close', () => end())
+    upstream.on('error', () => end()).on('close', () => end())
+    socket.on('end', () => upstream.end())
+    upstream.on('end', () => socket.end())
+    upstream.on('data', guarded(forwardDown))
+    socket.on('data', guarded(forwardUp))
+    if (head.length > 0) guarded(forwardUp)(head)
+  })
+}
+
+/** With backpressure: the sender waits while the receiver is full. */
+function write(from: Duplex, to: Duplex, bytes: Buffer): void {
+  if (to.write(bytes)) return
+  from.pause()
+  to.once('drain', () => from.resume())
+}
