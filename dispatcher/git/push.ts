@@ -1,22 +1,14 @@
-import type {Writable} from 'node:stream'
-import type {Clock} from '../../core/clock.js'
 import {CageError} from '../../core/errors.js'
-import {compilePathRules} from '../../policy/decide-git.js'
-import type {GitGrant} from '../../policy/grant.js'
-import type {Journal} from '../journal/journal.js'
-import type {ScanPool} from '../scan/pool.js'
-import type {RefOutcome, Upstream} from '../upstream/upstream.js'
-import type {PacketReader} from '../wire/pkt-line.js'
+import type {RefOutcome} from '../upstream/upstream.js'
 import {readReceiveRequest, zeroId, type ReceiveRequest, type RefCommand} from '../wire/receive-request.js'
 import {PushAnswer} from '../wire/report.js'
-import type {GitPrograms} from './children.js'
 import {isNearlyFull} from '../files.js'
-import {inspect, type Inspection, type InspectionRules} from './inspect.js'
-import type {NamedLocks, Places} from './locks.js'
+import {inspect, type Inspection} from './inspect.js'
 import {fullVolume, problemsOf, PushRefused, withoutSecrets, type Problem} from './problem.js'
 import {pushRecord, refusalRecord, taskOf, type PushProgress} from './push-record.js'
+import {inspectionRules, type PushEngineParts, type PushSession} from './push-session.js'
 import {Quarantine} from './quarantine.js'
-import type {Refs, Repository, RepositoryStore} from './repositories.js'
+import type {Refs} from './repositories.js'
 import {
   describeFinding,
   explain,
@@ -28,40 +20,7 @@ import {
   secretProblem,
 } from './verdict.js'
 
-const OPERATOR_SCAN = {milliseconds: 8000, blobBytes: 4 * 1024 * 1024}
 const SMALLEST_ALLOCATION = 128 * 1024 * 1024
-
-/** One push by one principal, from the first byte after the advertisement. */
-export interface PushSession {
-  request: string
-  grant: GitGrant
-  repository: Repository
-  input: PacketReader
-  output: Writable
-  /** one connection for the whole push: the answer may come before the request ends */
-  stateful: boolean
-  /** fires when the client is gone */
-  signal: AbortSignal
-  /** refs that belong to a task, for the operator's information */
-  taskRefs: ReadonlyMap<string, string>
-}
-
-export interface PushEngineParts {
-  git: GitPrograms
-  repositories: RepositoryStore
-  upstream: Upstream
-  journal: Journal
-  scan: ScanPool
-  clock: Clock
-  refLocks: NamedLocks
-  /** for the work after the pack has arrived */
-  places: Places
-  quarantineRoot: string
-  volume: string
-  /** something that a person should find in the log */
-  log: (text: string) => void
-  onStored: (repository: Repository) => void
-}
 
 /**
  * Parse, decide, regenerate: the commands are judged before the pack is read, the pack is read into a quarantine, the
@@ -185,7 +144,11 @@ class Push {
         onProgress: (objects) => this.#answer.progress(`checking ${objects} objects`),
       }),
     )
-    this.#progress.inspection = inspection
+    const flagged = await Names.check(this.#parts.scan, inspection.flagged)
+    this.#progress.inspection = {
+      ...inspection,
+      flagged: inspection.flagged.map((path) => flagged.record(path)),
+    }
     const problems = [...inspection.problems]
     for (const command of tips.filter(({old}) => old !== zero)) {
       problems.push(
@@ -332,10 +295,4 @@ class Push {
       this.#progress.milliseconds[name] = this.#parts.clock.now() - start
     }
   }
-}
-
-function inspectionRules(grant: GitGrant): InspectionRules {
-  const {objects, commits, blobBytes} = grant.push.limits
-  if (grant.principal === 'operator') return {objects, commits, blobBytes, scan: OPERATOR_SCAN}
-  return {objects, commits, blobBytes, scan: 'all', decidePath: compilePathRules(grant)}
 }

@@ -4,7 +4,6 @@ import {connect} from 'node:tls'
 import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {TestDispatcher} from '../../support/dispatcher.js'
 
-
 let door: TestDispatcher
 
 beforeAll(async () => {

@@ -2,7 +2,6 @@ import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from '
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 import {sampleSecret} from '../../support/secret-sample.js'
 
-
 let door: TestDispatcher
 let task: TestTask
 let base: string

@@ -3,7 +3,6 @@ import {appendFileSync, mkdirSync, readFileSync, readdirSync, statSync, writeFil
 import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-
 let door: TestDispatcher
 let task: TestTask
 let commits = 0

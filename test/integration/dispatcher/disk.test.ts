@@ -6,7 +6,6 @@ import {describe, expect, it} from '@jest/globals'
 import {TestDispatcher} from '../../support/dispatcher.js'
 import {itUnless} from '../../support/when.js'
 
-
 describe('a journal that cannot be written', () => {
   it('denies', async () => {
     const door = await TestDispatcher.startSeeded()

@@ -3,7 +3,6 @@ import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {generateGrantKey, newHandle} from '../../../policy/sign.js'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-
 let door: TestDispatcher
 
 beforeAll(async () => {

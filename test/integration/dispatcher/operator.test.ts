@@ -3,7 +3,6 @@ import {bigRepository} from '../../support/big-repository.js'
 import {TestDispatcher} from '../../support/dispatcher.js'
 import {sampleSecret} from '../../support/secret-sample.js'
 
-
 let door: TestDispatcher
 const token = sampleSecret('ghp_<crc:36>')
 

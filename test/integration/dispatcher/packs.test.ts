@@ -4,7 +4,6 @@ import {readFileSync, writeFileSync} from 'node:fs'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from '@jest/globals'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-
 let door: TestDispatcher
 let task: TestTask
 let base: string

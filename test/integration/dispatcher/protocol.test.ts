@@ -5,7 +5,6 @@ import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {flush, packet} from '../../../dispatcher/wire/pkt-line.js'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-
 const ZERO = '0'.repeat(40)
 const CAPABILITIES = 'report-status side-band-64k object-format=sha1 agent=test/1'
 

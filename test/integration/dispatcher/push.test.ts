@@ -1,7 +1,6 @@
 import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 
-
 let door: TestDispatcher
 let task: TestTask
 

@@ -5,7 +5,6 @@ import {uid} from '../../../core/layout.js'
 import {TestDispatcher} from '../../support/dispatcher.js'
 import {itUnless} from '../../support/when.js'
 
-
 const obstacle = process.getuid?.() === 0 ? undefined : 'two users need root'
 let door: TestDispatcher
 
