@@ -8,10 +8,15 @@ const branch = 'test/isolation'
 
 /** Tries one way out and says what came back; runs as the agent with the image's python. */
 const attack = String.raw`
-import ctypes, os, socket, sys
+import ctypes, os, socket, ssl, sys
 kind, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+# Every TCP connection ends at the sidecar: what counts is who answers.
+def judge(data): print('closed: nobody spoke' if not data else 'closed: the sidecar denied' if b'cage_denied' in data else 'ANSWERED ' + repr(data))
 def tcp(family):
-    s = socket.socket(family, socket.SOCK_STREAM); s.settimeout(3); s.connect((host, port)); s.sendall(b'leak'); print('ANSWERED')
+    s = socket.socket(family, socket.SOCK_STREAM); s.settimeout(3); s.connect((host, port)); s.sendall(b'GET / HTTP/1.0\r\n\r\n'); judge(s.recv(4096))
+def tls():
+    context = ssl._create_unverified_context()
+    with context.wrap_socket(socket.create_connection((host, port), 3)) as s: s.sendall(b'GET /version HTTP/1.0\r\n\r\n'); judge(s.recv(4096))
 def udp(family):
     s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(2); s.sendto(b'leak', (host, port)); s.recvfrom(100); print('ANSWERED')
 def icmp():
@@ -27,7 +32,7 @@ def uring():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(425, 4, ctypes.create_string_buffer(240)) >= 0: print('ANSWERED')
     else: raise OSError(ctypes.get_errno(), 'io_uring_setup')
-try: {'tcp': lambda: tcp(socket.AF_INET), 'udp': lambda: udp(socket.AF_INET), 'tcp6': lambda: tcp(socket.AF_INET6),
+try: {'tcp': lambda: tcp(socket.AF_INET), 'tls': tls, 'udp': lambda: udp(socket.AF_INET), 'tcp6': lambda: tcp(socket.AF_INET6),
       'udp6': lambda: udp(socket.AF_INET6), 'icmp': icmp, 'raw': raw, 'packet': packet, 'vsock': vsock, 'uring': uring}[kind]()
 except Exception as error: print('closed:', error)
 `
@@ -140,7 +145,8 @@ describe('from inside a task, as the agent', () => {
     ] as const) {
       const reached = await onMachine(`timeout 5 bash -c 'exec 3<>/dev/tcp/${host}/${at}' && echo reached`)
       expect(`${host}:${at} ${reached.stdout.trim()}`).toBe(`${host}:${at} reached`)
-      expect(await tryOut('tcp', String(host), Number(at))).toMatch(/^closed:/)
+      for (const kind of ['tcp', 'tls'])
+        expect(await tryOut(kind, String(host), Number(at))).toMatch(/^closed:/)
     }
   })
 

@@ -122,7 +122,7 @@ const clients: Client[] = [
       writeFileSync(`${folder}/main.go`, goProgram)
       const built = await processRunner.run({
         argv: ['go', 'build', '-o', `${folder}/get`, `${folder}/main.go`],
-        env: {...process.env, GOFLAGS: '-mod=mod', CGO_ENABLED: '0'} as Record<string, string>,
+        env: {...process.env, GOFLAGS: '-mod=mod', CGO_ENABLED: '0'},
         timeoutMs: 110_000,
       })
       expect(built.stderr).toBe('')
