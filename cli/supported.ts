@@ -6,9 +6,8 @@ import type {ProjectSettings} from '../policy/settings.js'
  * is not would be worse than none. Errors: NOT_IN_THIS_VERSION, exit 3, naming everything at once.
  */
 export function requireSupported(settings: ProjectSettings): void {
-  const {repository, task, egress, credentials, git} = settings
+  const {repository, task, credentials, git} = settings
   const budget = Object.keys(task.budget)
-  const rules = [...egress.allow, ...egress.audit]
   const found = [
     ...(repository.upstream === 'hosted'
       ? []
@@ -17,7 +16,6 @@ export function requireSupported(settings: ProjectSettings): void {
     ...(repository.read.length === 0 ? [] : ['repository.read']),
     ...(task.image === 'default' ? [] : [`task.image ${task.image}: only \`default\``]),
     ...budget.map((name) => `task.budget.${name}`),
-    ...(rules.some(({websocket}) => websocket) ? ['websocket: true in a rule'] : []),
     ...(credentials.some(({inject}) => inject?.kind === 'sigv4') ? ['inject.sigv4'] : []),
     ...(git.onFinding === 'hold' ? ['git.secrets.onFinding hold'] : []),
     ...(settings.import.length === 0 ? [] : ['import']),
