@@ -31,12 +31,12 @@ export interface BodySource extends Pick<IncomingMessage, 'complete' | 'iterator
 
 type Decode = (bytes: Buffer, options: {maxOutputLength: number}) => Promise<Buffer>
 
-const decoders: Record<string, readonly Decode[]> = {
-  br: [promisify(brotliDecompress)],
-  deflate: [promisify(inflate), promisify(inflateRaw)],
-  gzip: [promisify(gunzip)],
-  'x-gzip': [promisify(gunzip)],
-}
+const decoders = new Map<string, readonly Decode[]>([
+  ['br', [promisify(brotliDecompress)]],
+  ['deflate', [promisify(inflate), promisify(inflateRaw)]],
+  ['gzip', [promisify(gunzip)]],
+  ['x-gzip', [promisify(gunzip)]],
+])
 
 /**
  * The request's body, judged: small and coded ones as a whole, large ones slice by slice while they are forwarded.
@@ -51,7 +51,7 @@ export async function admitBody(
 ): Promise<Body> {
   if (!facts.hasBody) return {kind: 'none'}
   const [coding, ...stacked] = facts.contentEncoding
-  const decode = coding === undefined ? undefined : decoders[coding]
+  const decode = coding === undefined ? undefined : decoders.get(coding)
   if (wholeOnly && coding !== undefined) throw new Denial('body_encoding', {status: 415})
   if (coding !== undefined && (!decode || stacked.length > 0))
     throw new Denial('body_encoding', {status: 415})
@@ -130,9 +130,21 @@ async function* judgedSlices(
   }
 }
 
+/** The most that a body takes up in memory at one time, decoded form included. */
+export function heldBytes({hasBody, contentEncoding, contentLength}: RequestFacts): number {
+  if (!hasBody) return 0
+  if (contentEncoding.length === 0) return Math.min(contentLength ?? WHOLE_BYTES, WHOLE_BYTES)
+  const coded = Math.min(contentLength ?? MAX_CODED_BYTES, MAX_CODED_BYTES)
+  return coded + decodedCeiling(coded)
+}
+
+function decodedCeiling(coded: number): number {
+  return Math.min(MAX_BODY_BYTES, Math.max(SMALLEST_CEILING, coded * MAX_RATIO))
+}
+
 async function judgeDecoded(coded: Buffer, decode: readonly Decode[], judge: BodyJudge): Promise<void> {
   if (coded.length === 0) return
-  const maxOutputLength = Math.min(MAX_BODY_BYTES, Math.max(SMALLEST_CEILING, coded.length * MAX_RATIO))
+  const maxOutputLength = decodedCeiling(coded.length)
   const decoded = await firstThatWorks(decode, coded, maxOutputLength)
   judge.body(decoded)
 }

@@ -6,6 +6,7 @@ import type {Enforcement} from './enforcement.js'
 import {newRequestId, requestFacts} from './facts.js'
 import type {Outcome} from './forward.js'
 import type {Grants} from './grants.js'
+import type {HeldBytes} from './held.js'
 import type {Limits} from './limits.js'
 import type {SyntheticNames} from './names/synthetic.js'
 import type {Records} from './records.js'
@@ -24,6 +25,7 @@ export interface ExchangeParts {
   names: SyntheticNames
   limits: Limits
   dialer: Dialer
+  held: HeldBytes
   records: Records
 }
 
@@ -64,7 +66,8 @@ export class Exchange {
       if (failure && outcome.status === undefined) throw failure
       if (failure instanceof Denial) {
         describe(note, failure, connection)
-        response.destroy()
+        // A tunnel has said its last word itself.
+        if (outcome.status !== 101) response.destroy()
       } else if (failure) note.detail ??= `ended early: ${messageOf(failure)}`
     } catch (error) {
       const denial = asDenial(error, response)

@@ -1,5 +1,5 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
-import {Readable, type Writable} from 'node:stream'
+import {Readable, type Transform, type Writable} from 'node:stream'
 import {createBrotliDecompress, createGunzip, createInflate} from 'node:zlib'
 import type {Dispatcher} from 'undici'
 import {Denial} from './denial.js'
@@ -64,12 +64,12 @@ async function* counted(body: AsyncIterable<Buffer>, outcome: Outcome): AsyncGen
   }
 }
 
-const decoders = {
-  br: createBrotliDecompress,
-  deflate: createInflate,
-  gzip: createGunzip,
-  'x-gzip': createGunzip,
-}
+const decoders = new Map<string, () => Transform>([
+  ['br', createBrotliDecompress],
+  ['deflate', createInflate],
+  ['gzip', createGunzip],
+  ['x-gzip', createGunzip],
+])
 
 class Relay implements Dispatcher.DispatchHandler {
   readonly outcome: Outcome = {status: undefined, bytesUp: 0, bytesDown: 0}
@@ -147,7 +147,7 @@ class Relay implements Dispatcher.DispatchHandler {
         .find(([name]) => name.toLowerCase() === 'content-encoding')?.[1]
         .trim()
         .toLowerCase() ?? 'identity'
-    const decoder = encoding === 'identity' ? undefined : decoders[encoding as keyof typeof decoders]
+    const decoder = encoding === 'identity' ? undefined : decoders.get(encoding)
     if (encoding !== 'identity' && !decoder && method !== 'HEAD')
       throw new Denial('response_encoding', {status: 502})
     const scrub = new ScrubStream(replacements)

@@ -8,7 +8,9 @@ import type {Socket} from 'node:net'
 import type {Duplex} from 'node:stream'
 import {createServer as createTlsServer, type Server as TlsServer, type TLSSocket} from 'node:tls'
 import type {Leaves} from './certificates/leaves.js'
+import {Denial, denialBody} from './denial.js'
 import type {Asked, Exchange} from './exchange.js'
+import {newRequestId} from './facts.js'
 import type {Records} from './records.js'
 import {canonicalSni, type ConnectionTarget} from './target.js'
 
@@ -31,6 +33,7 @@ export const httpOptions = {
 export function serveRequests(
   server: HttpServer,
   exchange: Exchange,
+  records: Records,
   targetOf: (socket: Socket) => ConnectionTarget | undefined,
 ): void {
   const handle = (request: IncomingMessage, response: ServerResponse, asked: Asked = {}) => {
@@ -53,6 +56,42 @@ export function serveRequests(
     response.once('finish', () => socket.end())
     handle(request, response, {tunnel: {socket, head}})
   })
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    // Idle connections that simply end are no attempt at anything.
+    if (error.code !== 'ECONNRESET' && error.code !== 'ERR_HTTP_REQUEST_TIMEOUT') {
+      const {host, sni, port} = targetOf(socket) ?? {}
+      const name = host ?? sni
+      records.writeOnce({
+        kind: 'connection',
+        decision: 'deny',
+        reason: 'http_malformed',
+        ...(name === undefined ? {} : {host: name}),
+        ...(port === undefined ? {} : {port}),
+        detail: error.code ?? error.message,
+      })
+    }
+    refuseMalformed(socket, error)
+  })
+}
+
+/** What the parser rejects was never a request: the connection ends, because nobody knows where the next one begins. */
+function refuseMalformed(socket: Socket, error: NodeJS.ErrnoException): void {
+  if (!socket.writable) {
+    socket.destroy()
+    return
+  }
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const {type, body} = denialBody(new Denial('http_malformed', {status}), {requestId: newRequestId()}, false)
+  const lines = [
+    `HTTP/1.1 ${status} Denied`,
+    `content-type: ${type}`,
+    `content-length: ${body.length}`,
+    'connection: close',
+    '',
+    '',
+  ]
+  socket.end(Buffer.concat([Buffer.from(lines.join('\r\n')), body]))
 }
 
 /** Ends TLS of the agent's connections and hands every request to the exchange with what its connection said. */
@@ -67,9 +106,7 @@ export class Interceptor {
   constructor(exchange: Exchange, leaves: Leaves, records: Records) {
     this.#records = records
     this.#http = createHttpServer(httpOptions)
-    // Without a limit Node drops headers silently beyond it; the block's size bounds their number.
-    this.#http.maxHeadersCount = 0
-    serveRequests(this.#http, exchange, (socket) => this.#targets.get(socket))
+    serveRequests(this.#http, exchange, records, (socket) => this.#targets.get(socket))
     this.#tls = createTlsServer({
       ALPNProtocols: ['http/1.1'],
       handshakeTimeout: HANDSHAKE_MS,

@@ -106,7 +106,7 @@ function refusedPorts({names, records}: ListenerParts): Server {
 function explicitProxy({exchange, interceptor, records}: ListenerParts): HttpServer {
   const server = createHttpServer(httpOptions)
   const target: ConnectionTarget = {via: 'absolute', scheme: 'http', port: 0}
-  serveRequests(server, exchange, () => target)
+  serveRequests(server, exchange, records, () => target)
   server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     socket.on('error', () => undefined)
     try {

@@ -8,6 +8,7 @@ import {sidecarPort} from '../core/layout.js'
 import {Dialer} from './dial.js'
 import {Exchange} from './exchange.js'
 import {Grants} from './grants.js'
+import {HeldBytes} from './held.js'
 import {createHealthServer, statusOf} from './health.js'
 import {Interceptor} from './intercept.js'
 import {Limits} from './limits.js'
@@ -17,6 +18,9 @@ import {startResponder} from './names/responder.js'
 import {SyntheticNames} from './names/synthetic.js'
 import {nameAnswers} from './names/policy.js'
 import {Records} from './records.js'
+
+/** Fits into the container's memory with the process itself. */
+const MAX_HELD_BYTES = 128 * 1024 * 1024
 
 export interface ServeOptions {
   /** SPKI DER of the project's Ed25519 key */
@@ -66,6 +70,7 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
     grants,
     names,
     limits: new Limits(),
+    held: new HeldBytes(MAX_HELD_BYTES),
     dialer: new Dialer(systemRoots),
     records,
   })

@@ -1,19 +1,20 @@
 import type {EgressDecision, EgressRequest} from '../policy/decide-egress.js'
-import {admitBody, type Body} from './body.js'
+import {admitBody, heldBytes, type Body} from './body.js'
 import {bindsBody, substituteBody, substituteHeaders} from './credentials.js'
 import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
 import type {Headers, RequestFacts} from './facts.js'
 import {forward, type Outcome} from './forward.js'
 import {Inspection} from './inspect.js'
+import type {Admission} from './limits.js'
 import {mcpMessages, type McpMessage} from './mcp.js'
 import {replacementsFor} from './scrub.js'
 import type {Visit} from './visit.js'
 import {openTunnel} from './websocket/tunnel.js'
 
-/** Decides, limits, scans, substitutes and sends a request to the host it names. Throws Denial. */
+/** Decides, scans, substitutes, limits and sends a request to the host it names. Throws Denial. */
 export async function relayToUpstream(visit: Visit): Promise<Outcome> {
-  const {facts, enforcement, note, request, response} = visit
+  const {facts, enforcement, note} = visit
   // An MCP call is decided by what its body says, so until then only its host is judged.
   const isMcpCall = facts.method === 'POST' && enforcement.inspectsMcp(facts.host, facts.port)
   const early = isMcpCall ? undefined : decide([undefined], visit)
@@ -28,45 +29,46 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   inspection.headers(substituted.judged)
   note.path = facts.path
 
-  const bodyIsBound = bindsBody(facts, enforcement)
-  if (facts.hasBody) visit.sendContinue()
-  const body = await admitBody(request, facts, inspection, isMcpCall || bodyIsBound)
-  const decision = early ?? decide(callsIn(body), visit)
-  const bound =
-    bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
-  note.credentials = [...substituted.used, ...(bound?.used ?? [])]
+  const giveBack = await visit.held.take(heldBytes(facts))
+  try {
+    const bodyIsBound = bindsBody(facts, enforcement)
+    if (facts.hasBody) visit.sendContinue()
+    const body = await admitBody(visit.request, facts, inspection, isMcpCall || bodyIsBound)
+    const decision = early ?? decide(callsIn(body), visit)
+    const bound =
+      bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
+    note.credentials = [...substituted.used, ...(bound?.used ?? [])]
+    const ready = bound ? {kind: 'whole' as const, bytes: bound.body} : body
+    return await send(visit, substituted.headers, ready, inspection, visit.limits.admit(decision.matched))
+  } finally {
+    giveBack()
+  }
+}
 
+async function send(
+  visit: Visit,
+  sent: Headers,
+  body: Body,
+  inspection: Inspection,
+  admission: Admission,
+): Promise<Outcome> {
+  const {facts, enforcement, note, tunnel} = visit
   const replacements = replacementsFor(facts.host, enforcement)
   const key = `${facts.scheme}://${facts.host}:${facts.port}`
   const upstream = visit.upstreams.get(key, () => visit.dialer.dial(facts, enforcement))
-  const admission = visit.limits.admit(decision.matched)
+  const path = `${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`
+  const headers: Headers = [['host', hostHeader(facts)], ...(replacements ? plainAnswer(sent) : sent)]
+  const judge = (payload: Buffer) => {
+    inspection.body(payload)
+    admission.sent(payload.length)
+  }
   try {
     if (body.kind === 'whole') admission.sent(body.bytes.length)
-    const headers: Headers = [
-      ['host', hostHeader(facts)],
-      ...(replacements ? plainAnswer(substituted.headers) : substituted.headers),
-    ]
-    const target = {
-      headers,
-      path: `${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`,
-    }
-    const judge = (payload: Buffer) => {
-      inspection.body(payload)
-      admission.sent(payload.length)
-    }
-    const outcome = visit.tunnel
-      ? await openTunnel(upstream.pool, {...target, judge, replacements}, visit.tunnel)
-      : await forward(
-          upstream.pool,
-          {
-            ...target,
-            method: facts.method,
-            ...outgoingBody(body, bound?.body, admission.sent),
-            ...(replacements ? {replacements} : {}),
-          },
-          request,
-          response,
-        )
+    const scrubbed = replacements ? {replacements} : {}
+    const outgoing = {method: facts.method, path, headers, ...outgoingBody(body, admission.sent), ...scrubbed}
+    const outcome = tunnel
+      ? await openTunnel(upstream.pool, {path, headers, judge, replacements}, tunnel)
+      : await forward(upstream.pool, outgoing, visit.request, visit.response)
     if (upstream.address !== undefined) note.address = upstream.address
     return outcome
   } finally {
@@ -117,9 +119,9 @@ function decide(messages: (McpMessage | undefined)[], {facts, enforcement, note}
   return result
 }
 
-function outgoingBody(body: Body, bound: Buffer | undefined, sent: (bytes: number) => void) {
+function outgoingBody(body: Body, sent: (bytes: number) => void) {
   if (body.kind === 'none') return {body: null}
-  if (body.kind === 'whole') return {body: bound ?? body.bytes}
+  if (body.kind === 'whole') return {body: body.bytes}
   return {body: metered(body.chunks, sent), ...(body.length === undefined ? {} : {length: body.length})}
 }
 

@@ -3,6 +3,7 @@ import type {AuditEvent} from './audit/record.js'
 import type {Dialer} from './dial.js'
 import type {Enforcement} from './enforcement.js'
 import type {RequestFacts} from './facts.js'
+import type {HeldBytes} from './held.js'
 import type {Limits} from './limits.js'
 import type {SyntheticNames} from './names/synthetic.js'
 import type {Upstreams} from './upstreams.js'
@@ -21,6 +22,7 @@ export interface Visit {
   names: SyntheticNames
   limits: Limits
   dialer: Dialer
+  held: HeldBytes
   note: Note
   /** answers `Expect: 100-continue`, when asked; called once the body may come */
   sendContinue: () => void

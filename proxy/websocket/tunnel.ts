@@ -21,6 +21,8 @@ export interface TunnelRequest {
   replacements: ReturnType<typeof replacementsFor>
 }
 
+const LAST_WORD_MS = 1000
+
 /** No extension: compressed frames could not be looked into. */
 const ownHeaders: ReadonlySet<string> = new Set(['sec-websocket-extensions'])
 
@@ -102,19 +104,25 @@ function pass(
     }
   }
   return new Promise((resolve) => {
-    const end = (failure?: Error) => {
+    let ended = false
+    const end = () => {
       socket.destroy()
       upstream.destroy()
-      resolve(failure && outcome.failure === undefined ? {...outcome, failure} : outcome)
+      if (!ended) resolve(outcome)
+      ended = true
     }
     const guarded = (act: (chunk: Buffer) => void) => (chunk: Buffer) => {
+      if (ended) return
       try {
         act(chunk)
       } catch (error) {
+        ended = true
         const reason = error instanceof Denial ? error.reason : 'internal_error'
         upstream.end(encodeMessage(closeMessage('cage'), true))
         socket.end(encodeMessage(closeMessage(`cage_denied: ${reason}`), false))
-        end(error as Error)
+        // Both sides get their last word before they are cut.
+        setTimeout(end, LAST_WORD_MS).unref()
+        resolve({...outcome, failure: error as Error})
       }
     }
     socket.on('error', () => end()).on('close', () => end())

@@ -330,6 +330,17 @@ describeHere('framing (FRAME)', () => {
     expect(arrived()).toEqual([])
   })
 
+  test('what the parser rejects is on record as well', async () => {
+    const records = (await network.audit()).filter((entry) => entry.reason === 'http_malformed')
+    const record = records.find(({host}) => host !== undefined)
+    expect(record).toMatchObject({
+      kind: 'connection',
+      decision: 'deny',
+      host: 'allowed.test',
+      detail: expect.stringMatching(/^HPE_/),
+    })
+  })
+
   test('what follows a body is a request of its own', async () => {
     const send = [
       post(
