@@ -9,7 +9,6 @@ import Init from '../../cli/commands/init.js'
 import PolicyExplain from '../../cli/commands/policy/explain.js'
 import Trust from '../../cli/commands/trust.js'
 
-
 type Runnable = typeof Command & {run: (argv: string[], config: Config) => Promise<unknown>}
 
 let root = ''

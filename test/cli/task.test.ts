@@ -15,7 +15,6 @@ import {newTask} from '../../tasks/new.js'
 import {FakeProject} from '../support/fake-project.js'
 import {TaskWorld} from '../support/task-world.js'
 
-
 let world: TaskWorld
 let project: FakeProject
 

@@ -5,7 +5,6 @@ import {tmpdir} from 'node:os'
 import {join, resolve} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 
-
 const scripts = resolve('images/agent')
 const hasTmux = spawnSync('tmux', ['-V']).status === 0
 const withTmux = hasTmux ? describe : describe.skip

@@ -9,7 +9,6 @@ import {receive} from '../../tasks/git/quarantine.js'
 import {GitSandbox} from '../support/git-sandbox.js'
 import {localFarEnd} from '../support/local-far-end.js'
 
-
 let box: GitSandbox
 let local: LocalRepository
 

@@ -8,7 +8,6 @@ import {processRunner} from '../../core/process.js'
 import {GitSandbox} from '../support/git-sandbox.js'
 import {localFarEnd} from '../support/local-far-end.js'
 
-
 let box: GitSandbox
 let door: Server
 

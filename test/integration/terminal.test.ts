@@ -6,7 +6,6 @@ import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
 import {build} from 'esbuild'
 import {hasPseudoTerminals, PseudoTerminal} from '../support/pseudo-terminal.js'
 
-
 const folder = mkdtempSync(join(tmpdir(), 'cage-terminal-'))
 const driver = join(folder, 'driver.mjs')
 const hasTmux = spawnSync('tmux', ['-V']).status === 0

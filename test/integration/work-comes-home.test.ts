@@ -7,7 +7,6 @@ import {addCageRemote, removeCageRemote, seedHosted, syncBase} from '../../tasks
 import {GitSandbox} from '../support/git-sandbox.js'
 import {localFarEnd} from '../support/local-far-end.js'
 
-
 let box: GitSandbox
 let local: LocalRepository
 

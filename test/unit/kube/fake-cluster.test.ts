@@ -3,7 +3,12 @@ import {CageError} from '../../../core/errors.js'
 import type {KubeObject} from '../../../core/kube-object.js'
 import {FakeCluster} from '../../support/fake-cluster.js'
 
-const pod: KubeObject = {apiVersion: 'v1', kind: 'Pod', metadata: {name: 'a', namespace: 'n', labels: {x: '1'}}, spec: {}}
+const pod: KubeObject = {
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: {name: 'a', namespace: 'n', labels: {x: '1'}},
+  spec: {},
+}
 const ref = {apiVersion: 'v1', kind: 'Pod', name: 'a', namespace: 'n'}
 
 /** The fake promises what the contract says; the real one is held to it in test/integration and test/cluster. */
@@ -52,13 +57,16 @@ describe('the fake cluster', () => {
 
   it('wakes who waits', async () => {
     const cluster = new FakeCluster()
-    const waiting = cluster.waitFor(ref, (object) => object?.['status'] === 'done', {what: 'it', deadlineMs: 5000})
+    const waiting = cluster.waitFor(ref, (object) => object?.['status'] === 'done', {
+      what: 'it',
+      deadlineMs: 5000,
+    })
     await cluster.create(pod)
     cluster.put({...pod, status: 'done'})
     await expect(waiting).resolves.toMatchObject({status: 'done'})
-    await expect(
-      cluster.waitFor(ref, () => false, {what: 'it', deadlineMs: 20}),
-    ).rejects.toMatchObject({code: 'CLUSTER_DEADLINE'})
+    await expect(cluster.waitFor(ref, () => false, {what: 'it', deadlineMs: 20})).rejects.toMatchObject({
+      code: 'CLUSTER_DEADLINE',
+    })
     await expect(
       cluster.waitFor(ref, () => false, {what: 'it', deadlineMs: 5000, signal: AbortSignal.abort()}),
     ).rejects.toMatchObject({code: 'INTERRUPTED'})
