@@ -10,7 +10,7 @@ export default class PolicyExplain extends ProjectCommand<typeof PolicyExplain> 
     'Asks the same function that decides in the sidecar, for the agent of cage.yaml or of --task. No request is made and no name is looked up.'
   static override usage = 'policy explain [--task <task>] [METHOD] URL'
   static override examples = [
-    '<%= config.bin %> policy explain https://registry.npmjs.org/left-pad',
+    '<%= config.bin %> policy explain https://example.com/',
     '<%= config.bin %> policy explain POST https://api.example.com/v1/items',
   ]
   static override args = {
