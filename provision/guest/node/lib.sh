@@ -8,6 +8,8 @@ process_identity() {
 	# The command's name may hold blanks and parentheses: field 22 is the 20th after the last one.
 	# shellcheck disable=SC2086
 	set -- "$1" ${stat##*) }
+	# A zombie has ended, only its parent has not noticed.
+	[ "$2" != Z ] || return 1
 	echo "$1 ${21} $(cat /proc/sys/kernel/random/boot_id)"
 }
 

@@ -148,9 +148,11 @@ export class TestNetwork {
       ip netns exec ${this.worldName} nft -f - <<'RULES'
         table inet wire {
           counter ip_packets {}
+          counter going_on {}
           chain seen { type filter hook prerouting priority raw; policy accept
             iifname != "world0" accept
             icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept
+            tcp flags & (syn | ack) == ack counter name going_on
             counter name ip_packets
           }
         }
@@ -353,8 +355,23 @@ RULES`
 
   /** IP packets and other frames that came out of the pod so far. */
   async packets(): Promise<number> {
+    const counts = await this.#counters()
+    return (counts.get('ip_packets') ?? NaN) + (counts.get('other_frames') ?? NaN)
+  }
+
+  /** The same without what belongs to a TCP connection that stands: the sidecar ends its idle ones whenever it likes. */
+  async freshPackets(): Promise<number> {
+    return (await this.packets()) - ((await this.#counters()).get('going_on') ?? NaN)
+  }
+
+  async #counters(): Promise<Map<string, number>> {
     const text = (await run('ip', 'netns', 'exec', this.worldName, 'nft', 'list', 'counters')).toString()
-    return [...text.matchAll(/packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0)
+    return new Map(
+      [...text.matchAll(/counter (\w+) \{\s*packets (\d+)/g)].map(([, name = '', count]) => [
+        name,
+        Number(count),
+      ]),
+    )
   }
 
   /** Audit records so far; waits until the writer is idle. */
