@@ -2,7 +2,6 @@ import {realpath} from 'node:fs/promises'
 import {compileGrant, taskCredentials} from '../policy/compile.js'
 import {newPlaceholder, resolveCredentials} from '../policy/credentials.js'
 import {newHandle, signGrant} from '../policy/sign.js'
-import {parseApprovals, requireApproval, wideningOf} from '../policy/trust.js'
 import {projectAuthority} from '../provision/state/authority.js'
 import {readIfThere} from '../provision/state/files.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'
@@ -13,6 +12,7 @@ import {closedAddresses, clusterTraits, projectImages} from './cluster-facts.js'
 import {hostedRepository, originUrl} from './hosted-repository.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
+import {requireTrust} from './approval.js'
 import {requireSupported} from './supported.js'
 import {taskFiles} from './task-files.js'
 
@@ -34,10 +34,6 @@ export function taskProject(project: ProjectContext): TaskProject {
     },
     prepareGrant: async (request) => prepareGrant(project, request, await credentials(request.agent)),
   }
-}
-
-async function requireTrust({files, settings}: ProjectContext): Promise<void> {
-  requireApproval(wideningOf(settings), parseApprovals(await readIfThere(files.approvals)))
 }
 
 function credentialValues(project: ProjectContext, agent: string): Promise<Record<string, string>> {

@@ -23,6 +23,8 @@ import {parseDuration, parseSize} from './units.js'
 /** Both files, valid, with the content of the certificates they name. */
 export interface ConfigFiles {
   name: string
+  /** what the project would be called without cage.yaml */
+  folderName?: string | undefined
   /** absent = there is no cage.yaml */
   project?: ProjectFile
   operator: OperatorFile
@@ -53,6 +55,7 @@ export function buildSettings(files: ConfigFiles): ProjectSettings {
   const {network = {}} = operator
   return {
     project: name,
+    claimsEntry: own !== undefined && name !== files.folderName,
     ...(project ? {file: 'cage.yaml'} : {}),
     machine: {
       driver: machine.driver ?? 'auto',

@@ -54,7 +54,14 @@ export async function loadProject(options: LoadOptions): Promise<ProjectSettings
     if (excess.length > 0) throw ceilingError(excess, place, options.operatorFile)
   }
   const {certificates} = named
-  return buildSettings({name, operator, certificates, home, ...(project ? {project} : {})})
+  return buildSettings({
+    name,
+    folderName: options.defaultName,
+    operator,
+    certificates,
+    home,
+    ...(project ? {project} : {}),
+  })
 }
 
 interface ReadFiles {

@@ -108,6 +108,8 @@ export interface Rights {
 
 export interface ProjectSettings extends Rights {
   project: string
+  /** cage.yaml chose a name that is not the folder's and for which the operator's file has an entry */
+  claimsEntry: boolean
   machine: {
     driver: 'auto' | 'lima' | 'vagrant' | 'ssh' | 'local' | 'none'
     cpus: number

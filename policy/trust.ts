@@ -33,15 +33,24 @@ export interface Approvals {
   approved: {hash: string; items: string[]; at: string}[]
 }
 
+/** What must be approved before anything is made: with a name a cage.yaml could take the settings of another project. */
+export function nameWidening(settings: ProjectSettings): Widening {
+  return widening(nameItems(settings))
+}
+
 export function wideningOf(settings: ProjectSettings): Widening {
   const {baseline} = settings
-  const found = [
+  return widening([
+    ...nameItems(settings),
     ...repositoryItems(settings, baseline),
     ...taskItems(settings, baseline),
     ...egressItems(settings, baseline),
     ...credentialItems(settings, baseline),
     ...gitItems(settings, baseline),
-  ]
+  ])
+}
+
+function widening(found: readonly Item[]): Widening {
   const items = found.map(({text, result}) => ({text: visible(text), hash: hashOf(result)}))
   const sorted = [...new Map(items.map((item) => [item.hash, item])).values()].sort((a, b) =>
     a.hash < b.hash ? -1 : 1,
@@ -111,6 +120,11 @@ interface Item {
   text: string
   /** JSON of it is hashed */
   result: unknown
+}
+
+function nameItems({project, claimsEntry}: ProjectSettings): Item[] {
+  if (!claimsEntry) return []
+  return [{text: `project: takes your own settings for ${project}`, result: ['entry', project]}]
 }
 
 function repositoryItems({repository}: Rights, {repository: base}: Rights): Item[] {

@@ -17,12 +17,14 @@ export default class Up extends ProjectCommand<typeof Up> {
 
   public async run(): Promise<UpResult> {
     const project = await this.openProject()
-    const [{upSteps}, {runSteps}, {takeLock}, {statusOf}] = await Promise.all([
+    const [{requireName}, {upSteps}, {runSteps}, {takeLock}, {statusOf}] = await Promise.all([
+      import('../approval.js'),
       import('../up.js'),
       import('../../provision/pipeline.js'),
       import('../../provision/state/lock.js'),
       import('../project-status.js'),
     ])
+    await requireName(project)
     const lock = await takeLock(project.files.lock, 'cage up')
     try {
       const steps = await runSteps(upSteps(project), {

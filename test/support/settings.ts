@@ -6,6 +6,7 @@ import type {ProjectSettings} from '../../policy/settings.js'
 export function settingsOf(project?: ProjectFile, operator: OperatorFile = {}): ProjectSettings {
   return buildSettings({
     name: 'shop',
+    folderName: 'shop',
     operator,
     certificates: new Map([['ca.pem', 'PEM']]),
     home: '/home/me',

@@ -7,13 +7,15 @@ import {livingProcess, processIdentity} from '../../../provision/state/process-i
 /** What the scripts of a node print for a process; empty when they take it for ended. */
 async function identityInShell(pid: number): Promise<string> {
   const script = `. provision/guest/node/lib.sh && process_identity ${pid}`
-  const {stdout} = await processRunner.run({argv: ['bash', '-c', script], env: process.env})
+  const {stdout} = await processRunner.run({argv: ['bash', '-c', script]})
   return stdout.toString().trim()
 }
 
 describe('the identity of a process', () => {
   let parent: ChildProcess | undefined
-  afterEach(() => parent?.kill('SIGKILL'))
+  afterEach(() => {
+    parent?.kill('SIGKILL')
+  })
 
   /** A child that has ended and that its parent never asks for; or one that goes on. */
   async function child(command: string): Promise<number> {

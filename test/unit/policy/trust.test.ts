@@ -3,12 +3,14 @@ import type {CageError} from '../../../core/errors.js'
 import type {OperatorFile, ProjectFile} from '../../../policy/file-types.js'
 import {
   approve,
+  nameWidening,
   noApprovals,
   parseApprovals,
   requireApproval,
   unapproved,
   wideningOf,
 } from '../../../policy/trust.js'
+import {buildSettings} from '../../../policy/build.js'
 import {settingsOf} from '../../support/settings.js'
 
 const widening = (project: ProjectFile, operator?: OperatorFile) => wideningOf(settingsOf(project, operator))
@@ -270,5 +272,31 @@ describe('approvals', () => {
       expect(message).toContain('  egress: any method to https://a.com, any path')
       expect(hints[1]).toContain(widening(asks).hash)
     }
+  })
+})
+
+describe('a name that is not the folder’s', () => {
+  const operator: OperatorFile = {projects: {shop: {machine: {driver: 'local'}}}}
+  const settings = (folderName: string, projects = operator) =>
+    buildSettings({
+      name: 'shop',
+      folderName,
+      operator: projects,
+      certificates: new Map(),
+      home: '/',
+      project: {},
+    })
+
+  test('takes the operator’s settings for it only when approved, before anything is made', () => {
+    const asked = nameWidening(settings('elsewhere'))
+    expect(asked.items.map(({text}) => text)).toEqual(['project: takes your own settings for shop'])
+    expect(wideningOf(settings('elsewhere')).items).toEqual(asked.items)
+    expect(() => requireApproval(asked, noApprovals)).toThrow(/takes your own settings for shop/)
+    requireApproval(asked, approve(asked, noApprovals, '2026-01-01T00:00:00Z'))
+  })
+
+  test('is nothing to ask about in the folder of that name, or when nothing is kept for it', () => {
+    expect(nameWidening(settings('shop')).items).toEqual([])
+    expect(nameWidening(settings('elsewhere', {})).items).toEqual([])
   })
 })
