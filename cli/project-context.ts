@@ -1,7 +1,7 @@
 import {join} from 'node:path'
-import {fileURLToPath} from 'node:url'
 import {systemClock, type Clock} from '../core/clock.js'
 import {CageError, ExitCode} from '../core/errors.js'
+import {packageRoot} from '../core/package-root.js'
 import {processRunner} from '../core/process.js'
 import type {Reporter} from '../core/report.js'
 import type {Runner} from '../core/runner.js'
@@ -11,12 +11,6 @@ import type {Places, ProjectMachine} from '../provision/provisioning.js'
 import {projectFiles, type ProjectFiles} from '../provision/state/layout.js'
 import {homes, type Homes} from './environment.js'
 import {findRepository, projectId, projectNameOf, type Repository} from './project-identity.js'
-
-/** The folder that holds `images`, `templates` and `provision/guest`: two levels above dist/cli, one above cli. */
-export function packageRoot(): string {
-  const here = fileURLToPath(new URL('.', import.meta.url))
-  return here.includes('/dist/') ? here.slice(0, here.lastIndexOf('/dist/')) : join(here, '..')
-}
 
 export interface ProjectOptions {
   /** the folder a person stands in or named with `-C` */

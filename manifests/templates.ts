@@ -6,14 +6,14 @@ import {packageRoot} from '../core/package-root.js'
 import {shellQuote} from '../core/quote.js'
 import {lintTemplate} from './template-lint.js'
 
-/** Renders the template files of `templates/`; a file of the same name in `overrides` takes the place of cage's own. */
+/** Renders the template files of a directory: `templates/` unless told otherwise. */
 export class Templates {
-  private readonly directories: readonly string[]
   private readonly compiled = new Map<string, {names: string[]; text: Handlebars.TemplateDelegate}>()
 
-  constructor(options: {overrides?: string} = {}) {
-    const own = join(packageRoot(), 'templates')
-    this.directories = options.overrides === undefined ? [own] : [options.overrides, own]
+  private readonly directory: string
+
+  constructor(directory = join(packageRoot(), 'templates')) {
+    this.directory = directory
   }
 
   /** Text of `NAME.hbs` with the view's values. A missing value is an error. Errors: TEMPLATE_INVALID. */
@@ -29,8 +29,8 @@ export class Templates {
   }
 
   private compile(name: string): {names: string[]; text: Handlebars.TemplateDelegate} {
-    const file = this.directories.map((directory) => join(directory, `${name}.hbs`)).find(existsSync)
-    if (file === undefined) throw invalid(`${name}.hbs`, ['there is no such template'])
+    const file = join(this.directory, `${name}.hbs`)
+    if (!existsSync(file)) throw invalid(`${name}.hbs`, ['there is no such template'])
     const text = readFileSync(file, 'utf8')
     const problems = lintTemplate(text)
     if (problems.length > 0) throw invalid(file, problems)

@@ -5,7 +5,7 @@ import {processRunner} from '../../core/process.js'
 import type {Check} from '../../provision/doctor.js'
 import {BaseCommand} from '../base-command.js'
 import {homes} from '../environment.js'
-import {packageRoot} from '../project-context.js'
+import {packageRoot} from '../../core/package-root.js'
 import {table} from '../ui/table.js'
 
 export default class Doctor extends BaseCommand<typeof Doctor> {

@@ -4,7 +4,7 @@ import {systemClock} from '../../core/clock.js'
 import {processRunner} from '../../core/process.js'
 import {BaseCommand} from '../base-command.js'
 import {homes} from '../environment.js'
-import {packageRoot} from '../project-context.js'
+import {packageRoot} from '../../core/package-root.js'
 import {bytes, table} from '../ui/table.js'
 
 export interface ListedProject {

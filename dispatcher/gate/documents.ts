@@ -3,7 +3,7 @@ import {join} from 'node:path'
 import {CageError, ExitCode, messageOf} from '../../core/errors.js'
 import type {GitGrant, SignedPart} from '../../policy/grant.js'
 import {sha256Hex, verifyPart} from '../../policy/sign.js'
-import {writeFileDurably} from '../files.js'
+import {writeDurably} from '../../core/durable-file.js'
 import {isTaskName, type StoredDocument} from '../socket-api.js'
 
 /** Where documents lie between two starts; what comes back from there is checked like what comes from outside. */
@@ -150,7 +150,7 @@ export class Documents {
 
   async #mark(entries: readonly [string, Mark][]): Promise<void> {
     const marks = new Map([...this.#marks, ...entries])
-    await writeFileDurably(this.#marksPath, JSON.stringify(Object.fromEntries(marks)))
+    await writeDurably(this.#marksPath, JSON.stringify(Object.fromEntries(marks)))
     this.#marks = marks
   }
 

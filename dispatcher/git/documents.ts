@@ -2,7 +2,7 @@ import {readFile, readdir, rm} from 'node:fs/promises'
 import {join} from 'node:path'
 import {CageError, ExitCode} from '../../core/errors.js'
 import {isTaskName, type StoredDocument} from '../socket-api.js'
-import {syncDirectory, writeFileDurably} from '../files.js'
+import {syncDirectory, writeDurably} from '../../core/durable-file.js'
 
 /** Keeps the bytes of the tasks' documents. It neither checks nor trusts them: `gate` does, at every load. */
 export class DocumentFiles {
@@ -23,7 +23,7 @@ export class DocumentFiles {
   }
 
   async put(task: string, text: string): Promise<void> {
-    await writeFileDurably(this.#pathOf(task), text)
+    await writeDurably(this.#pathOf(task), text)
   }
 
   async remove(task: string): Promise<void> {

@@ -1,7 +1,7 @@
 import {readdir, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import type {GitPrograms} from './children.js'
-import {syncDirectory, writeFileDurably} from '../files.js'
+import {syncDirectory, writeDurably} from '../../core/durable-file.js'
 import type {Repository} from './repositories.js'
 
 const QUIET_MS = 5000
@@ -47,7 +47,7 @@ export class Maintenance {
     if (prune) {
       await this.#git.ok(['repack', '-A', '-d', '-q', `--unpack-unreachable=${GRACE}`], {directory})
       await this.#git.ok(['prune', `--expire=${GRACE}`], {directory})
-      await writeFileDurably(marker, '')
+      await writeDurably(marker, '')
     } else if (packs > MAX_PACKS) await this.#git.ok(['repack', '--geometric=2', '-d', '-q'], {directory})
     await this.#git.ok(['commit-graph', 'write', '--reachable'], {directory})
     for (const folder of ['', 'objects/pack', 'refs/heads']) await syncDirectory(join(directory, folder))
@@ -72,7 +72,7 @@ async function timeOf(path: string): Promise<number> {
     return (await stat(path)).mtimeMs
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    await writeFileDurably(path, '')
+    await writeDurably(path, '')
     return Date.now()
   }
 }

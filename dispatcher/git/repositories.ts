@@ -5,7 +5,7 @@ import {branchProblem} from '../../policy/branch.js'
 import {repositoryName} from '../socket-api.js'
 import type {ObjectFormat} from '../wire/receive-request.js'
 import type {GitPrograms} from './children.js'
-import {syncDirectory, writeFileDurably} from '../files.js'
+import {syncDirectory, writeDurably} from '../../core/durable-file.js'
 import {SharedLock} from './locks.js'
 
 export interface Repository {
@@ -54,7 +54,7 @@ export class RepositoryStore {
     const draft = join(this.#root, `.draft-${Math.random().toString(36).slice(2)}`)
     const chosen = format ?? 'sha1'
     await this.#git.ok(['init', '--quiet', '--bare', '--template=', `--object-format=${chosen}`, draft])
-    await writeFileDurably(join(draft, 'config'), configuration(chosen))
+    await writeDurably(join(draft, 'config'), configuration(chosen))
     await this.#git.ok(['symbolic-ref', 'HEAD', head], {directory: draft})
     await rename(draft, join(this.#root, name))
     await syncDirectory(this.#root)
@@ -77,8 +77,7 @@ export class RepositoryStore {
       throw cause
     }
     const format: ObjectFormat = /objectformat\s*=\s*sha256/i.test(config) ? 'sha256' : 'sha1'
-    if (config !== configuration(format))
-      await writeFileDurably(join(directory, 'config'), configuration(format))
+    if (config !== configuration(format)) await writeDurably(join(directory, 'config'), configuration(format))
     const repository = {name, directory, format, lock: new SharedLock()}
     this.#open.set(name, this.#open.get(name) ?? repository)
     return this.#open.get(name)

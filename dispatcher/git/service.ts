@@ -12,7 +12,7 @@ import type {RefCommand} from '../wire/receive-request.js'
 import {GitPrograms} from './children.js'
 import {DocumentFiles} from './documents.js'
 import {FetchLog} from './fetch-log.js'
-import {writeFileDurably} from '../files.js'
+import {writeDurably} from '../../core/durable-file.js'
 import {NamedLocks, Places} from './locks.js'
 import {Maintenance} from './maintenance.js'
 import {PushEngine} from './push.js'
@@ -123,7 +123,7 @@ async function fingerprintKey(path: string): Promise<Buffer> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     const key = randomBytes(32)
-    await writeFileDurably(path, key)
+    await writeDurably(path, key)
     return key
   }
 }

@@ -1,7 +1,7 @@
 import {access} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {gitFailed, saysDiskFull, type GitPrograms} from '../git/children.js'
-import {syncDirectory} from '../files.js'
+import {syncDirectory} from '../../core/durable-file.js'
 import type {Repository, RepositoryStore} from '../git/repositories.js'
 import {zeroId, type RefCommand} from '../wire/receive-request.js'
 import type {AcceptedPush, RefOutcome, Upstream} from './upstream.js'

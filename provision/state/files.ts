@@ -1,23 +1,12 @@
-import {randomBytes} from 'node:crypto'
-import {mkdir, open, readFile, rename, rm} from 'node:fs/promises'
-import {dirname} from 'node:path'
+import {readFile} from 'node:fs/promises'
+import {writeDurably} from '../../core/durable-file.js'
 import {CageError, messageOf} from '../../core/errors.js'
 
 /** Writes so that the path holds the old or the new content after a crash, never a part of it. Mode 0600, directories 0700. */
 export async function writePrivate(path: string, content: string | Buffer): Promise<void> {
-  await mkdir(dirname(path), {recursive: true, mode: 0o700})
-  const draft = `${path}.${randomBytes(6).toString('hex')}.new`
   try {
-    const file = await open(draft, 'wx', 0o600)
-    try {
-      await file.writeFile(content)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(draft, path)
+    await writeDurably(path, content)
   } catch (cause) {
-    await rm(draft, {force: true})
     throw new CageError(`cannot write ${path}: ${messageOf(cause)}`, {
       code: 'STATE_NOT_WRITTEN',
       hints: ['Check the free space and the permissions of the state directory.'],

@@ -1,7 +1,7 @@
-import {mkdtempSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
-import {describe, expect, it} from '@jest/globals'
+import {afterAll, describe, expect, it} from '@jest/globals'
 import {baseObjects} from '../../../manifests/base.js'
 import {dispatcherObjects} from '../../../manifests/dispatcher.js'
 import {parseObjects} from '../../../manifests/objects.js'
@@ -14,10 +14,15 @@ import {baseView, dispatcherView, identity, taskPodView} from '../../support/man
 
 const own = readdirSync('templates')
 
-function overridden(name: string, change: (text: string) => string): Templates {
-  const directory = mkdtempSync(join(tmpdir(), 'cage-templates-'))
+const scratch = mkdtempSync(join(tmpdir(), 'cage-templates-'))
+afterAll(() => rmSync(scratch, {recursive: true}))
+
+/** The shipped templates, one of them changed. */
+function withChange(name: string, change: (text: string) => string): Templates {
+  const directory = mkdtempSync(join(scratch, 'set-'))
+  cpSync('templates', directory, {recursive: true})
   writeFileSync(join(directory, name), change(readFileSync(join('templates', name), 'utf8')))
-  return new Templates({overrides: directory})
+  return new Templates(directory)
 }
 
 describe('templates', () => {
@@ -47,8 +52,8 @@ describe('templates', () => {
     expect(lintTemplate(text)).toEqual([expect.stringContaining(`${where} `)])
   })
 
-  it('refuses an override that the lint refuses, and says where', () => {
-    const templates = overridden('task-pod.yaml.hbs', (text) => `${text}\n{{{name}}}\n`)
+  it('refuses a template that the lint refuses, and says where', () => {
+    const templates = withChange('task-pod.yaml.hbs', (text) => `${text}\n{{{name}}}\n`)
     expect(() => taskPod(taskPodView(), templates)).toThrow(
       /task-pod\.yaml\.hbs: \d+:1 a value without quoting/,
     )
@@ -101,7 +106,7 @@ describe('manifests for people', () => {
 
 describe('an override of a template', () => {
   it('may add words for people', () => {
-    const templates = overridden('task-pod.yaml.hbs', (text) => text.replace('spec:', '# our cluster\nspec:'))
+    const templates = withChange('task-pod.yaml.hbs', (text) => text.replace('spec:', '# our cluster\nspec:'))
     expect(taskPod(taskPodView(), templates)).toEqual(taskPod(taskPodView()))
   })
 
@@ -120,7 +125,7 @@ describe('an override of a template', () => {
     ['says a key twice', (text) => text.replace('dnsPolicy: None', 'dnsPolicy: None\n  dnsPolicy: Default')],
     ['replaces the whole', () => 'apiVersion: v1\nkind: Pod\nmetadata: {name: task-x}\nspec: {}\n'],
   ])('is refused when it %s', (_, change) => {
-    expect(() => taskPod(taskPodView(), overridden('task-pod.yaml.hbs', change))).toThrow(/is not sound/)
+    expect(() => taskPod(taskPodView(), withChange('task-pod.yaml.hbs', change))).toThrow(/is not sound/)
   })
 
   it.each<[string, string, (text: string) => string]>([
@@ -185,11 +190,11 @@ describe('an override of a template', () => {
       (text) => text.replace('variables: {{yaml variables}}', 'variables: [{name: init, expression: "[]"}]'),
     ],
   ])('of the base is refused when it %s', (_, name, change) => {
-    expect(() => baseObjects(baseView(), overridden(name, change))).toThrow(/base is not sound/)
+    expect(() => baseObjects(baseView(), withChange(name, change))).toThrow(/base is not sound/)
   })
 
   it('of the dispatcher is refused when it changes the pod', () => {
-    const templates = overridden('dispatcher.yaml.hbs', (text) => text.replace('- {{yaml git}}', ''))
+    const templates = withChange('dispatcher.yaml.hbs', (text) => text.replace('- {{yaml git}}', ''))
     expect(() => dispatcherObjects(dispatcherView(), templates)).toThrow(/containers are gate, not gate, git/)
   })
 })
