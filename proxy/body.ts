@@ -1,4 +1,5 @@
 import type {IncomingMessage} from 'node:http'
+import {setImmediate as turn} from 'node:timers/promises'
 import {promisify} from 'node:util'
 import {brotliDecompress, gunzip, inflate, inflateRaw} from 'node:zlib'
 import {Denial} from './denial.js'
@@ -6,6 +7,7 @@ import type {RequestFacts} from './facts.js'
 
 /** Whole bodies up to this size are judged before the first byte leaves. */
 const WHOLE_BYTES = 1024 * 1024
+const JUDGED_AT_ONCE = 256 * 1024
 const MAX_BODY_BYTES = 64 * 1024 * 1024
 /** A coded body can only be judged whole. */
 const MAX_CODED_BYTES = 8 * 1024 * 1024
@@ -42,12 +44,14 @@ const decoders = new Map<string, readonly Decode[]>([
  * The request's body, judged: small and coded ones as a whole, large ones slice by slice while they are forwarded.
  * Throws Denial for what must not leave, is too large, or cannot be looked into.
  * @param wholeOnly when somebody has to read or change the body as a whole
+ * @param wholeBytes how large it may be then
  */
 export async function admitBody(
   request: BodySource,
   facts: RequestFacts,
   judge: BodyJudge,
   wholeOnly = false,
+  wholeBytes = WHOLE_BYTES,
 ): Promise<Body> {
   if (!facts.hasBody) return {kind: 'none'}
   const [coding, ...stacked] = facts.contentEncoding
@@ -58,7 +62,7 @@ export async function admitBody(
   const ceiling = decode ? MAX_CODED_BYTES : MAX_BODY_BYTES
   if ((facts.contentLength ?? 0) > ceiling) throw overLimit()
   const source = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
-  const head = await readUpTo(source, decode ? MAX_CODED_BYTES : WHOLE_BYTES)
+  const head = await readUpTo(source, decode ? MAX_CODED_BYTES : wholeOnly ? wholeBytes : WHOLE_BYTES)
   if (!head.ended && (decode || wholeOnly)) throw overLimit()
   if (!head.ended)
     return {
@@ -66,9 +70,23 @@ export async function admitBody(
       chunks: judgedSlices(request, head.bytes, source, judge),
       length: facts.contentLength,
     }
-  judge.body(head.bytes)
+  await judgeWhole(head.bytes, judge)
   if (decode) await judgeDecoded(head.bytes, decode, judge)
   return {kind: 'whole', bytes: head.bytes}
+}
+
+/** A large one piece by piece, so that others are served in between. */
+async function judgeWhole(bytes: Buffer, judge: BodyJudge): Promise<void> {
+  if (bytes.length <= MAX_CODED_BYTES) {
+    judge.body(bytes)
+    return
+  }
+  const stream = judge.bodyStream()
+  for (let at = 0; at < bytes.length; at += JUDGED_AT_ONCE) {
+    stream.push(bytes.subarray(at, at + JUDGED_AT_ONCE))
+    await turn()
+  }
+  stream.end()
 }
 
 function overLimit(): Denial {
@@ -131,9 +149,12 @@ async function* judgedSlices(
 }
 
 /** The most that a body takes up in memory at one time, decoded form included. */
-export function heldBytes({hasBody, contentEncoding, contentLength}: RequestFacts): number {
+export function heldBytes(
+  {hasBody, contentEncoding, contentLength}: RequestFacts,
+  wholeBytes = WHOLE_BYTES,
+): number {
   if (!hasBody) return 0
-  if (contentEncoding.length === 0) return Math.min(contentLength ?? WHOLE_BYTES, WHOLE_BYTES)
+  if (contentEncoding.length === 0) return Math.min(contentLength ?? wholeBytes, wholeBytes)
   const coded = Math.min(contentLength ?? MAX_CODED_BYTES, MAX_CODED_BYTES)
   return coded + decodedCeiling(coded)
 }

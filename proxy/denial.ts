@@ -35,6 +35,11 @@ const hints: Record<string, string> = {
   audit_unavailable: 'The audit log cannot be written, so nothing may leave. Tell the person.',
   body_encoding: 'Send the body without Content-Encoding, or with one of gzip, deflate, br.',
   body_over_limit: 'Send less in one request.',
+  budget_spent:
+    'The budget of this task is spent: trying again does not help. Say what is left to do; only the person can raise it.',
+  budget_unavailable: 'What was spent cannot be written down, so nothing may be spent. Tell the person.',
+  budget_unmetered:
+    'This task has a budget, and what this call costs cannot be counted. Use messages, chat completions or responses.',
   credential_foreign: 'Leave this header to the value that the environment variable holds.',
   credential_missing: 'The credential has no value on the side of the person. Tell the person.',
   credential_unsupported: 'This way of signing requests is not supported.',

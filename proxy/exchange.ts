@@ -1,5 +1,6 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
 import {messageOf} from '../core/errors.js'
+import type {Budget} from './budget/budget.js'
 import {Denial, denialBody} from './denial.js'
 import type {Dialer} from './dial.js'
 import type {Enforcement} from './enforcement.js'
@@ -24,6 +25,7 @@ export interface ExchangeParts {
   grants: Grants
   names: SyntheticNames
   limits: Limits
+  budget: Budget
   dialer: Dialer
   held: HeldBytes
   records: Records
@@ -99,6 +101,9 @@ export class Exchange {
     if (tunnel && facts.hasBody) throw new Denial('upgrade_with_body', {status: 400})
     if (facts.websocket && !tunnel) throw new Denial('upgrade_incomplete', {status: 400})
     if (facts.websocket && enforcement.isDispatcherHost(facts.host)) throw new Denial('websocket_not_allowed')
+    const toDispatcher = enforcement.isDispatcherHost(facts.host)
+    // Work that is done must still get home.
+    if (!toDispatcher) parts.budget.requireTime(enforcement.grant.budget)
     const sendContinue = () => {
       if (asked.expectsContinue) response.writeContinue()
     }
@@ -115,7 +120,7 @@ export class Exchange {
     }
     this.#running.add(visit)
     try {
-      const relay = enforcement.isDispatcherHost(facts.host) ? relayToDispatcher : relayToUpstream
+      const relay = toDispatcher ? relayToDispatcher : relayToUpstream
       return await relay(visit)
     } finally {
       this.#running.delete(visit)
@@ -127,6 +132,15 @@ export class Exchange {
     for (const visit of this.#running) {
       if (visit.enforcement === enforcement || stillAllowed(visit, enforcement)) continue
       visit.note.detail = `revision ${enforcement.grant.revision} ended it`
+      visit.response.destroy()
+    }
+  }
+
+  /** Once the time of the task is over: ends what runs, but what brings work home. */
+  endOvertime(): void {
+    for (const visit of this.#running) {
+      if (visit.enforcement.isDispatcherHost(visit.facts.host)) continue
+      visit.note.detail = 'the time of the task is over'
       visit.response.destroy()
     }
   }

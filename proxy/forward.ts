@@ -16,6 +16,8 @@ export interface Outgoing {
   body: Buffer | AsyncIterable<Buffer> | null
   length?: number
   replacements?: ReturnType<typeof replacementsFor>
+  /** what the answer runs through, decoded; `stop` ends the request and lets what was written reach the agent */
+  meter?: (status: number, contentType: string, stop: () => void) => Transform | undefined
 }
 
 export interface Outcome {
@@ -79,6 +81,8 @@ class Relay implements Dispatcher.DispatchHandler {
   readonly #resolve: (outcome: Outcome) => void
   #sink: Writable
   #settled = false
+  #stopped = false
+  #controller: Dispatcher.DispatchController | undefined
 
   constructor(
     outgoing: Outgoing,
@@ -94,6 +98,7 @@ class Relay implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
     const leave = () => {
       if (!this.#response.writableFinished) controller.abort(new Error('the agent closed the connection'))
     }
@@ -111,7 +116,7 @@ class Relay implements Dispatcher.DispatchHandler {
     }
     try {
       this.#response.sendDate = false
-      this.#response.writeHead(status, this.#prepare(endToEnd(headers)).flat())
+      this.#response.writeHead(status, this.#prepare(endToEnd(headers), status).flat())
       this.#response.flushHeaders()
     } catch (error) {
       controller.abort(error as Error)
@@ -132,40 +137,44 @@ class Relay implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (this.#response.headersSent) this.#response.destroy()
+    if (this.#stopped) this.#sink.end()
+    else if (this.#response.headersSent) this.#response.destroy()
     else this.outcome.status = undefined
     this.#drain()
     this.#settle(error)
   }
 
-  /** On hosts with credentials the body runs through the scrubber, decoded first. Throws Denial. */
-  #prepare(headers: Headers): Headers {
-    const {replacements, method} = this.#outgoing
-    if (!replacements) return headers
-    const encoding =
+  /** On hosts with credentials and at models the body runs through scrubber and meter, decoded first. Throws Denial. */
+  #prepare(headers: Headers, status: number): Headers {
+    const {replacements, meter, method} = this.#outgoing
+    const valueOf = (wanted: string) =>
       headers
-        .find(([name]) => name.toLowerCase() === 'content-encoding')?.[1]
+        .find(([name]) => name.toLowerCase() === wanted)?.[1]
         .trim()
-        .toLowerCase() ?? 'identity'
+        .toLowerCase()
+    const stages = [
+      meter?.(status, valueOf('content-type') ?? '', () => this.#stop()),
+      replacements && new ScrubStream(replacements),
+    ].filter((stage) => stage !== undefined)
+    if (stages.length === 0) return headers
+    const encoding = valueOf('content-encoding') ?? 'identity'
     const decoder = encoding === 'identity' ? undefined : decoders.get(encoding)
     if (encoding !== 'identity' && !decoder && method !== 'HEAD')
       throw new Denial('response_encoding', {status: 502})
-    const scrub = new ScrubStream(replacements)
-    scrub.pipe(this.#response)
-    this.#sink = scrub
-    if (decoder) {
-      const decoding = decoder()
-      decoding.on('error', () => this.#response.destroy())
-      decoding.pipe(scrub)
-      this.#sink = decoding
-    }
+    this.#sink = chain(decoder ? [decoder(), ...stages] : stages, this.#response)
     const dropped =
       method === 'HEAD'
         ? []
         : ['accept-ranges', 'content-encoding', 'content-length', 'content-md5', 'digest']
     return headers
       .filter(([name]) => !dropped.includes(name.toLowerCase()))
-      .map(([name, value]) => [name, scrubText(value, replacements)])
+      .map(([name, value]) => [name, replacements ? scrubText(value, replacements) : value])
+  }
+
+  #stop(): void {
+    this.#stopped = true
+    // Not within the write that asked for it.
+    setImmediate(() => this.#controller?.abort(new Error('its budget is spent')))
   }
 
   /** An answer before the end of the request: what the agent still sends is read and thrown away, or it would wait forever. */
@@ -178,4 +187,13 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#settled = true
     this.#resolve(failure ? {...this.outcome, failure} : this.outcome)
   }
+}
+
+/** Each stage into the next, the last into the response; a stage that fails ends it. Gives back the first. */
+function chain(stages: readonly Transform[], response: ServerResponse): Writable {
+  return stages.reduceRight<Writable>((next, stage) => {
+    stage.on('error', () => response.destroy())
+    stage.pipe(next)
+    return stage
+  }, response)
 }

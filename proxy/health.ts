@@ -1,4 +1,5 @@
 import {createServer, type Server} from 'node:http'
+import type {Budget, Spend} from './budget/budget.js'
 import type {Ledger} from './audit/ledger.js'
 import type {Grants} from './grants.js'
 import type {Metrics} from './metrics.js'
@@ -6,6 +7,7 @@ import type {Metrics} from './metrics.js'
 export interface HealthParts {
   grants: Grants
   ledger: Ledger
+  budget: Budget
   metrics: Metrics
   /** that every listener is up */
   started: () => boolean
@@ -20,9 +22,10 @@ export interface Status {
   /** why everything is denied; undefined = it is not */
   closed: string | undefined
   audit: {seq: number; hash: string}
+  spend: Spend
 }
 
-export function statusOf({grants, ledger, started}: Omit<HealthParts, 'metrics'>): Status {
+export function statusOf({grants, ledger, budget, started}: Omit<HealthParts, 'metrics'>): Status {
   const {state} = grants
   const closed =
     state.kind === 'closed'
@@ -35,6 +38,7 @@ export function statusOf({grants, ledger, started}: Omit<HealthParts, 'metrics'>
     highestRevision: grants.highestSeen,
     closed,
     audit: ledger.head,
+    spend: budget.spend,
   }
 }
 

@@ -40,9 +40,9 @@ function unreadable(): Denial {
 }
 
 /** Whether some object names a key twice, escapes undone: parsers differ in which one they take. */
-function hasRepeatedKey(text: string): boolean {
+export function hasRepeatedKey(text: string): boolean {
   const open: (Set<string> | undefined)[] = []
-  const tokens = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g
+  const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/g
   for (const [token, colon] of text.matchAll(tokens)) {
     if (token === '{') open.push(new Set())
     else if (token === '[') open.push(undefined)

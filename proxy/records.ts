@@ -61,9 +61,14 @@ export class Records {
     return ++this.#written <= MAX_QUIET
   }
 
-  #count({kind, decision, reason, bytesUp, bytesDown}: AuditEvent): void {
+  #count({kind, decision, reason, bytesUp, bytesDown, usage}: AuditEvent): void {
     this.#metrics.add('events_total', {kind, decision, reason})
     if (bytesUp) this.#metrics.add('bytes_up_total', {kind}, bytesUp)
+    if (usage) {
+      this.#metrics.add('model_tokens_total', {direction: 'input'}, usage.input)
+      this.#metrics.add('model_tokens_total', {direction: 'output'}, usage.output)
+      this.#metrics.add('model_usd_total', {}, usage.usd)
+    }
     if (bytesDown) this.#metrics.add('bytes_down_total', {kind}, bytesDown)
   }
 }

@@ -1,4 +1,6 @@
 import {Ledger} from './audit/ledger.js'
+import {Budget} from './budget/budget.js'
+import {Counters} from './budget/counters.js'
 import {openAuthority} from './certificates/authority.js'
 import {Leaves} from './certificates/leaves.js'
 import {publishTrust, readSystemRoots} from './certificates/publish.js'
@@ -21,6 +23,8 @@ import {Records} from './records.js'
 
 /** Fits into the container's memory with the process itself. */
 const MAX_HELD_BYTES = 128 * 1024 * 1024
+/** How long something that runs may go on after the time of its task. */
+const OVERTIME_MS = 1000
 
 export interface ServeOptions {
   /** SPKI DER of the project's Ed25519 key */
@@ -47,6 +51,9 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
   const systemRoots = readSystemRoots(options.systemRoots)
   publishTrust(options.trustDirectory, authority.certificate, systemRoots)
   const ledger = await Ledger.open(options.ledgerDirectory)
+  const counters = await Counters.open(options.ledgerDirectory)
+  const budget = new Budget(counters)
+  budget.keepTime()
   const metrics = new Metrics()
   const records = new Records(ledger, metrics)
   const names = new SyntheticNames(options.stateDirectory)
@@ -70,13 +77,18 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
     grants,
     names,
     limits: new Limits(),
+    budget,
     held: new HeldBytes(MAX_HELD_BYTES),
     dialer: new Dialer(systemRoots),
     records,
   })
   const interceptor = new Interceptor(exchange, new Leaves(authority), records)
+  const overtime = setInterval(() => {
+    const {state} = grants
+    if (state.kind === 'open' && budget.isOvertime(state.enforcement.grant.budget)) exchange.endOvertime()
+  }, OVERTIME_MS).unref()
   let started = false
-  const health = createHealthServer({grants, ledger, metrics, started: () => started})
+  const health = createHealthServer({grants, ledger, budget, metrics, started: () => started})
   const control = await startControl(options.controlSocket, {
     'grant.put': ({part, credentials}) => {
       try {
@@ -90,7 +102,7 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
         throw error
       }
     },
-    status: () => statusOf({grants, ledger, started: () => started}),
+    status: () => statusOf({grants, ledger, budget, started: () => started}),
   })
   const responder = await startResponder(sidecarPort.dns, nameAnswers(grants, names, records))
   const listeners = await startListeners({exchange, interceptor, names, records})
@@ -100,7 +112,10 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
   return {
     close: async () => {
       records.write({kind: 'sidecar', decision: 'allow', reason: 'stopped'})
+      clearInterval(overtime)
       await Promise.all([listeners.close(), responder.close(), closed(health), closed(control)])
+      await budget.close()
+      await counters.close()
       await ledger.close()
     },
   }

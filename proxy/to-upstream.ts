@@ -1,5 +1,7 @@
 import type {EgressDecision, EgressRequest} from '../policy/decide-egress.js'
 import {admitBody, heldBytes, type Body} from './body.js'
+import type {Shape} from './budget/calls.js'
+import {beginCall, meteredShape, MODEL_BODY_BYTES} from './budget/metered.js'
 import {bindsBody, substituteBody, substituteHeaders} from './credentials.js'
 import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
@@ -29,48 +31,70 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   inspection.headers(substituted.judged)
   note.path = facts.path
 
-  const giveBack = await visit.held.take(heldBytes(facts))
+  const shape = meteredShape(visit)
+  const wholeBytes = shape ? MODEL_BODY_BYTES : undefined
+  const giveBack = await visit.held.take(heldBytes(facts, wholeBytes))
   try {
     const bodyIsBound = bindsBody(facts, enforcement)
     if (facts.hasBody) visit.sendContinue()
-    const body = await admitBody(visit.request, facts, inspection, isMcpCall || bodyIsBound)
+    const wholeOnly = isMcpCall || bodyIsBound || shape !== undefined
+    const body = await admitBody(visit.request, facts, inspection, wholeOnly, wholeBytes)
     const decision = early ?? decide(callsIn(body), visit)
     const bound =
       bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
     note.credentials = [...substituted.used, ...(bound?.used ?? [])]
     const ready = bound ? {kind: 'whole' as const, bytes: bound.body} : body
-    return await send(visit, substituted.headers, ready, inspection, visit.limits.admit(decision.matched))
+    const admission = visit.limits.admit(decision.matched)
+    return await send(visit, {headers: substituted.headers, body: ready, shape}, inspection, admission)
   } finally {
     giveBack()
   }
 }
 
+interface Sent {
+  headers: Headers
+  body: Body
+  /** of a call to a model */
+  shape: Shape | undefined
+}
+
 async function send(
   visit: Visit,
-  sent: Headers,
-  body: Body,
+  sent: Sent,
   inspection: Inspection,
   admission: Admission,
 ): Promise<Outcome> {
   const {facts, enforcement, note, tunnel} = visit
   const replacements = replacementsFor(facts.host, enforcement)
   const key = `${facts.scheme}://${facts.host}:${facts.port}`
-  const upstream = visit.upstreams.get(key, () => visit.dialer.dial(facts, enforcement))
   const path = `${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`
-  const headers: Headers = [['host', hostHeader(facts)], ...(replacements ? plainAnswer(sent) : sent)]
+  const isRead = replacements !== undefined || sent.shape !== undefined
+  const headers: Headers = [
+    ['host', hostHeader(facts)],
+    ...(isRead ? plainAnswer(sent.headers) : sent.headers),
+  ]
   const judge = (payload: Buffer) => {
     inspection.body(payload)
     admission.sent(payload.length)
   }
   try {
-    if (body.kind === 'whole') admission.sent(body.bytes.length)
-    const scrubbed = replacements ? {replacements} : {}
-    const outgoing = {method: facts.method, path, headers, ...outgoingBody(body, admission.sent), ...scrubbed}
-    const outcome = tunnel
-      ? await openTunnel(upstream.pool, {path, headers, judge, replacements}, tunnel)
-      : await forward(upstream.pool, outgoing, visit.request, visit.response)
-    if (upstream.address !== undefined) note.address = upstream.address
-    return outcome
+    const bytes = sent.body.kind === 'whole' ? sent.body.bytes : Buffer.alloc(0)
+    admission.sent(bytes.length)
+    const call = sent.shape && (await beginCall(visit, sent.shape, bytes))
+    const body: Body = call ? {kind: 'whole', bytes: call.body} : sent.body
+    let outcome: Outcome | undefined
+    try {
+      const upstream = visit.upstreams.get(key, () => visit.dialer.dial(facts, enforcement))
+      const read = {...(replacements ? {replacements} : {}), ...(call ? {meter: call.meter} : {})}
+      const outgoing = {method: facts.method, path, headers, ...outgoingBody(body, admission.sent), ...read}
+      outcome = tunnel
+        ? await openTunnel(upstream.pool, {path, headers, judge, replacements}, tunnel)
+        : await forward(upstream.pool, outgoing, visit.request, visit.response)
+      if (upstream.address !== undefined) note.address = upstream.address
+      return outcome
+    } finally {
+      await call?.settle(outcome)
+    }
   } finally {
     admission.end()
   }

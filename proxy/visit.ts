@@ -1,5 +1,6 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
 import type {AuditEvent} from './audit/record.js'
+import type {Budget} from './budget/budget.js'
 import type {Dialer} from './dial.js'
 import type {Enforcement} from './enforcement.js'
 import type {RequestFacts} from './facts.js'
@@ -21,6 +22,7 @@ export interface Visit {
   upstreams: Upstreams
   names: SyntheticNames
   limits: Limits
+  budget: Budget
   dialer: Dialer
   held: HeldBytes
   note: Note

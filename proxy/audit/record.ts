@@ -24,6 +24,10 @@ export interface AuditEvent {
   /** names of substituted credentials */
   credentials?: string[]
   findings?: {rule: string; place: string; sha256?: string}[]
+  /** what a call to a model came to; estimated when the provider did not say it */
+  usage?: {model: string; input: number; output: number; usd: number; estimated?: boolean}
+  /** percent of the budget that the agent was told is used */
+  told?: number
   bytesUp?: number
   bytesDown?: number
   ms?: number

@@ -18,6 +18,9 @@ export const world = {
 export const zone: Record<string, string> = {
   'allowed.test': world.publicHost,
   'api.allowed.test': world.publicHost,
+  'api.anthropic.com': world.publicHost,
+  'api.openai.com': world.publicHost,
+  'generativelanguage.googleapis.com': world.publicHost,
   'model.test': world.publicHost,
   'vault.test': world.publicHost,
   'plain.test': world.publicHost,

@@ -13,6 +13,7 @@ import {gzipSync} from 'node:zlib'
 import {issueServer, parseAuthority} from '../../../core/certificates/authority.js'
 import {buildResponse, parseQuery} from '../../../proxy/names/message.js'
 import {world, zone} from './addresses.js'
+import {answerAsModel} from './models.js'
 
 // One broken client must not end the world.
 process.on('uncaughtException', (error) => report({place: 'world', error: error.stack}))
@@ -55,7 +56,7 @@ function handle(place: string) {
     request.on('end', () => {
       const body = Buffer.concat(chunks)
       report({place, method, url, rawHeaders, bytes, body: body.subarray(0, 65536).toString('latin1')})
-      respond(url, request, response, body, bytes)
+      if (!answerAsModel(request, response, body)) respond(url, request, response, body, bytes)
     })
   }
 }
