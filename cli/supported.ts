@@ -7,7 +7,6 @@ import type {ProjectSettings} from '../policy/settings.js'
  */
 export function requireSupported(settings: ProjectSettings): void {
   const {repository, task, credentials, git} = settings
-  const budget = Object.keys(task.budget)
   const found = [
     ...(repository.upstream === 'hosted'
       ? []
@@ -15,7 +14,6 @@ export function requireSupported(settings: ProjectSettings): void {
     ...(repository.mode === 'direct' ? [] : ['repository.mode fork']),
     ...(repository.read.length === 0 ? [] : ['repository.read']),
     ...(task.image === 'default' ? [] : [`task.image ${task.image}: only \`default\``]),
-    ...budget.map((name) => `task.budget.${name}`),
     ...(credentials.some(({inject}) => inject?.kind === 'sigv4') ? ['inject.sigv4'] : []),
     ...(git.onFinding === 'hold' ? ['git.secrets.onFinding hold'] : []),
     ...(settings.import.length === 0 ? [] : ['import']),

@@ -3,12 +3,13 @@ import {BoundedText} from './agent-state.js'
 import {namespaceOf, type TaskContext} from './context.js'
 import type {TaskPod} from './phase.js'
 import {podRef, type StoredTask} from './store.js'
-import type {TaskCounts} from './task.js'
+import type {TaskCounts, TaskSpend} from './task.js'
 
 const MAX_ANSWER = 4096
 const DEADLINE_MS = 10_000
-/** Counts in the pod, so that only two numbers travel; texts of an agent cannot hold these bytes, JSON escapes their quotes. */
-const COUNT = `node "$0" audit --since "$1" | grep -o '"kind":"request"\\|"decision":"deny"' | sort | uniq -c`
+/** Counts in the pod, so that only numbers travel; texts of an agent cannot hold these bytes, JSON escapes their quotes. */
+const COUNT = `echo '{"op":"status"}' | node "$0" control
+node "$0" audit --since "$1" | grep -o '"kind":"request"\\|"decision":"deny"' | sort | uniq -c`
 
 /** What the agent asked for and was refused since it started in this pod; undefined when the sidecar cannot be asked. */
 export async function readCounts(
@@ -43,8 +44,25 @@ function agentBegan(pod: TaskPod | undefined): string | undefined {
   return Number.isNaN(finished) ? undefined : new Date(finished + 1000).toISOString()
 }
 
-/** Lines of `uniq -c`. */
+/** The status of the sidecar, and lines of `uniq -c`. */
 export function parseCounts(text: string): TaskCounts {
   const count = (what: string) => Number(new RegExp(`^ *(\\d{1,12}) ${what}$`, 'm').exec(text)?.[1] ?? 0)
-  return {requests: count('"kind":"request"'), denials: count('"decision":"deny"')}
+  const spend = parseSpend(text.split('\n').find((line) => line.startsWith('{')))
+  return {
+    requests: count('"kind":"request"'),
+    denials: count('"decision":"deny"'),
+    ...(spend === undefined ? {} : {spend}),
+  }
+}
+
+function parseSpend(line: string | undefined): TaskSpend | undefined {
+  if (line === undefined) return undefined
+  try {
+    const {spend} = (JSON.parse(line) as {result?: {spend?: Partial<TaskSpend>}}).result ?? {}
+    const {tokens, usd, seconds} = spend ?? {}
+    const all = {tokens, usd, seconds}
+    return Object.values(all).every((value) => Number.isFinite(value)) ? (all as TaskSpend) : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -34,6 +34,18 @@ export interface TaskCounts {
   requests: number
   /** whatever was refused: requests, names, connections */
   denials: number
+  /** since the task was made; absent when the sidecar did not say */
+  spend?: TaskSpend
+}
+
+/** What counts against `task.budget`. */
+export interface TaskSpend {
+  /** of models: input, cached input and output */
+  tokens: number
+  /** of models, by the price table of this version; the person's own models cost nothing */
+  usd: number
+  /** that its pod ran */
+  seconds: number
 }
 
 export interface AgentReport {
