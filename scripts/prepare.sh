@@ -10,7 +10,7 @@ packages_to_run=(git:git mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iprout
 	mkfs.ext4:e2fsprogs pgrep:procps)
 # shellcheck disable=SC2034
 packages_to_test=(nft:nftables tmux:tmux shellcheck:shellcheck shfmt:shfmt ruby:ruby python3:python3 openssl:openssl
-	gcc:gcc /usr/include/stdlib.h:libc6-dev)
+	gcc:gcc /usr/include/stdlib.h:libc6-dev ssh:openssh-client /usr/sbin/sshd:openssh-server)
 
 # install_packages PAIR...: installs only what is missing; says nothing when all is there
 install_packages() {

@@ -1,7 +1,7 @@
-import {dirname} from 'node:path'
 import {runOk} from '../../core/process.js'
 import type {Runner} from '../../core/runner.js'
 import type {RemoteCommand, Transport} from './transport.js'
+import {writeFileArgv} from './write-file.js'
 
 const environment = [
   'PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -33,10 +33,7 @@ export function namespaceTransport(runner: Runner, firstProcess: () => Promise<n
       return runner.start({...rest, argv: await inside(argv)})
     },
     async writeFile(path, content, mode) {
-      const script =
-        'install -d "$1" && t=$(mktemp "$2.XXXXXX") && cat >"$t" && chmod "$3" "$t" && mv "$t" "$2"'
-      const argv = await inside(['sh', '-c', script, 'sh', dirname(path), path, mode])
-      await runOk(runner, {argv, input: content})
+      await runOk(runner, {argv: await inside(writeFileArgv(path, mode)), input: content})
     },
     async interactive(argv) {
       return [...(await enter()), 'env', '-i', ...environment, 'TERM=xterm-256color', ...argv]
