@@ -40,6 +40,7 @@ async function leftovers(id: string): Promise<string> {
     ip -brief link | grep -F "$1"
     nft list tables 2>/dev/null | grep -i cage
     pgrep -a slirp4netns | while read -r pid rest; do
+      grep -qs '^State:.*zombie' "/proc/$pid/status" && continue
       target=$(sed 's/.* \\([0-9]*\\) tap0$/\\1/' <<<"$rest"); [ -e "/proc/$target" ] || echo "slirp4netns $pid without its machine"
     done
     true`
