@@ -2,7 +2,7 @@ import type {TaskRecord} from '../tasks/task.js'
 import type {Comparison} from '../tasks/git/compare.js'
 import {messageFilter} from './remote-helper/protocol.js'
 import type {ProjectContext} from './project-context.js'
-import {hostedFarEnd} from './task-context.js'
+import {dispatcherRepositoryOf} from './task-context.js'
 
 /** A task's pushed branch beside its base, seen from the person's repository. */
 export async function comparisonOf(
@@ -12,7 +12,7 @@ export async function comparisonOf(
   const {runner, repository, env, signal} = project
   return {
     local: {runner, directory: repository.directory, env},
-    farEnd: await hostedFarEnd(project),
+    farEnd: await dispatcherRepositoryOf(project),
     branch,
     base,
     receive: {signal, onMessage: messageFilter(process.stderr)},

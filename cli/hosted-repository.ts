@@ -1,18 +1,28 @@
 import {gitHost} from '../core/layout.js'
 import {CageError, ExitCode} from '../core/errors.js'
+import {dispatcherRepository} from '../policy/repository-name.js'
 import type {ProjectSettings} from '../policy/settings.js'
 import {currentBranch} from '../tasks/git/hosted.js'
 import type {ProjectContext} from './project-context.js'
 
-/** Name of the hosted repository at the dispatcher. */
-export function hostedRepository({project}: Pick<ProjectSettings, 'project'>): string {
-  return `${project}.git`
+/** How the dispatcher names the repository that branches go to. */
+export function repositoryAtDispatcher({project, repository}: ProjectSettings): string {
+  const name = dispatcherRepository(repository.upstream, project)
+  if (name !== undefined) return name
+  throw new CageError(`${repository.upstream} is not the address of a repository`, {
+    code: 'UPSTREAM_ADDRESS',
+    exitCode: ExitCode.usage,
+  })
+}
+
+export function isHosted({repository}: Pick<ProjectSettings, 'repository'>): boolean {
+  return repository.upstream === 'hosted'
 }
 
 /** What `origin` is in a task's clone. */
 export function originUrl(settings: ProjectSettings): string {
-  return settings.repository.upstream === 'hosted'
-    ? `https://${gitHost}/${hostedRepository(settings)}`
+  return isHosted(settings)
+    ? `https://${gitHost}/${repositoryAtDispatcher(settings)}`
     : settings.repository.upstream
 }
 

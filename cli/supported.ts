@@ -1,4 +1,5 @@
 import {CageError, ExitCode} from '../core/errors.js'
+import {hostOf} from '../policy/dispatcher-hosts.js'
 import type {ProjectSettings} from '../policy/settings.js'
 
 /**
@@ -6,13 +7,16 @@ import type {ProjectSettings} from '../policy/settings.js'
  * is not would be worse than none. Errors: NOT_IN_THIS_VERSION, exit 3, naming everything at once.
  */
 export function requireSupported(settings: ProjectSettings): void {
-  const {repository, task, credentials, git} = settings
+  const {repository, task, credentials, git, network} = settings
+  const isElsewhere = repository.upstream !== 'hosted' || repository.read.length > 0
   const found = [
-    ...(repository.upstream === 'hosted'
-      ? []
-      : [`repository.upstream ${repository.upstream}: only \`hosted\``]),
+    ...(hostOf(repository.upstream) === 'github.com'
+      ? [`repository.upstream ${repository.upstream}: github.com`]
+      : []),
+    ...(isElsewhere && network.upstreamProxy !== undefined
+      ? ['network.upstreamProxy together with a repository that is not hosted']
+      : []),
     ...(repository.mode === 'direct' ? [] : ['repository.mode fork']),
-    ...(repository.read.length === 0 ? [] : ['repository.read']),
     ...(task.image === 'default' ? [] : [`task.image ${task.image}: only \`default\``]),
     ...(credentials.some(({inject}) => inject?.kind === 'sigv4') ? ['inject.sigv4'] : []),
     ...(git.onFinding === 'hold' ? ['git.secrets.onFinding hold'] : []),

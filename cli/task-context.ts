@@ -3,8 +3,9 @@ import {clusterNames} from '../core/layout.js'
 import {DispatcherControl} from '../tasks/dispatcher.js'
 import {dispatcherFarEnd, type FarEnd} from '../tasks/git/far-end.js'
 import {volumesIn} from './cluster-facts.js'
-import {hostedRepository} from './hosted-repository.js'
+import {repositoryAtDispatcher} from './hosted-repository.js'
 import type {ProjectContext} from './project-context.js'
+import {upstreamSettings} from './upstreams.js'
 
 /** What actions on tasks work with, for this project. Errors: CLUSTER_MISSING, exit 3. */
 export async function taskContext(project: ProjectContext): Promise<TaskContext> {
@@ -20,13 +21,16 @@ export async function taskContext(project: ProjectContext): Promise<TaskContext>
 
 export async function dispatcherControl(project: ProjectContext): Promise<DispatcherControl> {
   const {id, clock, signal} = project
-  return new DispatcherControl({cluster: await project.cluster(), id, clock, signal})
+  const upstreams = upstreamSettings(project)
+  return new DispatcherControl({cluster: await project.cluster(), id, clock, signal, upstreams})
 }
 
-/** The hosted repository, for the person's own fetches and pushes. */
-export async function hostedFarEnd(project: ProjectContext): Promise<FarEnd> {
+/** The hosted repository, or the dispatcher's copy of the upstream, for the person's own git. */
+export async function dispatcherRepositoryOf(project: ProjectContext): Promise<FarEnd> {
   const control = await dispatcherControl(project)
-  return dispatcherFarEnd(await project.cluster(), project.id, hostedRepository(project.settings), () =>
-    control.pod(),
-  )
+  const repository = repositoryAtDispatcher(project.settings)
+  return dispatcherFarEnd(await project.cluster(), project.id, repository, async () => {
+    await control.tellUpstreams()
+    return control.pod()
+  })
 }

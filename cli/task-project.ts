@@ -9,23 +9,23 @@ import {dispatcherAddress} from '../provision/steps/dispatcher.js'
 import {adapterOf} from '../tasks/adapters/known.js'
 import type {GrantRequest, PreparedGrant, TaskBlueprint, TaskProject} from '../tasks/blueprint.js'
 import {closedAddresses, clusterTraits, projectImages} from './cluster-facts.js'
-import {hostedRepository, originUrl} from './hosted-repository.js'
+import {originUrl, repositoryAtDispatcher} from './hosted-repository.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 import {requireTrust} from './approval.js'
 import {requireSupported} from './supported.js'
 import {taskFiles} from './task-files.js'
+import {resolvers} from './upstreams.js'
 
 const DISPATCHER_PORT = 443
 
 /** The project as the task room asks for it: cage.yaml, state directory and machine put together. */
 export function taskProject(project: ProjectContext): TaskProject {
-  const {settings} = project
   let values: Promise<Record<string, string>> | undefined
   const credentials = (agent: string) => (values ??= credentialValues(project, agent))
   return {
     blueprint: async () => {
-      requireSupported(settings)
+      requireSupported(project.settings)
       await requireTrust(project)
       return blueprint(project)
     },
@@ -65,7 +65,7 @@ async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
   return {
     project: settings.project,
     remote: originUrl(settings),
-    repository: hostedRepository(settings),
+    repository: repositoryAtDispatcher(settings),
     traits,
     images,
     author: task.author,
@@ -82,13 +82,6 @@ async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
     ...(task.setup === undefined ? {} : {setup: task.setup}),
     ...(files === undefined ? {} : {files}),
   }
-}
-
-async function resolvers(project: ProjectContext): Promise<string[]> {
-  const {resolver} = project.settings.network
-  if (resolver.length > 0) return resolver
-  const {machine} = await project.machine()
-  return [(await machine.facts()).resolver]
 }
 
 /** Compiles and signs one revision. A placeholder that programs may have stored stays the same over revisions. */

@@ -1,7 +1,6 @@
 import {join} from 'node:path'
 import {CageError, ExitCode} from '../core/errors.js'
 import {clusterNames} from '../core/layout.js'
-import {visible} from '../core/quote.js'
 import {baseObjects} from '../manifests/base.js'
 import {dispatcherObjects} from '../manifests/dispatcher.js'
 import type {ProjectSettings} from '../policy/settings.js'
@@ -13,14 +12,10 @@ import {baseObjectsStep} from '../provision/steps/base-objects.js'
 import {dispatcherAddress, dispatcherStep} from '../provision/steps/dispatcher.js'
 import {imagesStep} from '../provision/steps/images.js'
 import {firewallStep, machineSteps} from '../provision/steps/machine.js'
-import {DispatcherControl} from '../tasks/dispatcher.js'
-import {dispatcherFarEnd} from '../tasks/git/far-end.js'
-import {addCageRemote, seedHosted} from '../tasks/git/hosted.js'
-import {listBranches} from '../tasks/git/branches.js'
 import {closedAddresses, clusterTraits, projectImages, volumesIn} from './cluster-facts.js'
-import {baseBranch, hostedRepository} from './hosted-repository.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
+import {repositoryStep} from './repository-step.js'
 import {selfCheckStep} from '../provision/steps/self-check.js'
 
 const DISPATCHER_DISK = 20 * 1024 ** 3
@@ -141,51 +136,5 @@ function imagesAfter(project: ProjectContext, open: () => Promise<ProjectMachine
     hints: ['Run `cage doctor`, then `cage up` again.'],
     check: async (tools) => (await real()).check(tools),
     act: async (tools) => (await real()).act(tools),
-  }
-}
-
-/** The hosted repository has the base branch, and the person's repository the remote `cage`. */
-function repositoryStep(project: ProjectContext): Step {
-  const local = {runner: project.runner, directory: project.repository.directory, env: project.env}
-  const repository = hostedRepository(project.settings)
-  const access = async () => {
-    const cluster = await project.cluster()
-    const control = new DispatcherControl({
-      cluster,
-      id: project.id,
-      clock: project.clock,
-      signal: project.signal,
-    })
-    const farEnd = dispatcherFarEnd(cluster, project.id, repository, () => control.pod())
-    return {control, farEnd}
-  }
-  return {
-    name: 'repository',
-    deadlineMs: 15 * 60_000,
-    hints: ['Commit something first: a task needs a base branch.'],
-    check: async ({signal}) => {
-      const {control, farEnd} = await access()
-      const base = await baseBranch(project)
-      await control.initRepository(repository, base)
-      const {branches} = await listBranches(local, farEnd, signal)
-      if (!branches.some(({branch}) => branch === base)) return false
-      return (await addCageRemote(local, project.id)) !== 'added'
-    },
-    act: async ({signal, detail}) => {
-      const {farEnd} = await access()
-      const base = await baseBranch(project)
-      const seeded = await seedHosted(local, farEnd, base, {
-        signal,
-        onMessage: (chunk: Buffer) => detail(visible(chunk.toString().trim()).slice(-80)),
-      })
-      await addCageRemote(local, project.id)
-      const behind = seeded.uncommitted
-      return `${base}${behind > 0 ? `; ${behind} uncommitted ${behind === 1 ? 'file stays' : 'files stay'} here` : ''}`
-    },
-    verify: async ({signal}) => {
-      const {farEnd} = await access()
-      const base = await baseBranch(project)
-      return (await listBranches(local, farEnd, signal)).branches.some(({branch}) => branch === base)
-    },
   }
 }

@@ -8,7 +8,7 @@ import {processRunner} from '../core/process.js'
 import {control, serve} from './clients.js'
 import {runGate} from './gate/run.js'
 import {runGit} from './git/run.js'
-import {gitSocket, operatorSocket} from './socket-api.js'
+import {gateSocket, gitSocket, operatorSocket} from './socket-api.js'
 import {runScanWorker} from './scan/worker.js'
 
 const usage = `usage: dispatcher gate [--run DIR] [--tls DIR] [--state DIR] [--port N] [--health-port N]
@@ -49,6 +49,7 @@ async function gate(values: Values): Promise<void> {
     project: environment('CAGE_PROJECT_ID'),
     tls: values.tls,
     gitSocket: gitSocket(values.run),
+    gateSocket: gateSocket(values.run),
     controlSocket: controlSocket(values),
     stateDirectory: values.state,
     port: Number(values.port),

@@ -1,3 +1,5 @@
+import {repositoryUnder} from '../policy/repository-name.js'
+
 /**
  * What `gate` asks of `git`: HTTP over the Unix socket that the two containers share.
  *
@@ -11,7 +13,14 @@
  *     DELETE /documents/TASK
  *     GET    /journal?since=&task=&follow=1           JSON lines
  *     POST   /journal                                 a record of gate's own
+ *     POST   /repository/NAME/fetched                 gate has answered a fetch itself: for the journal
  *     GET    /health
+ *
+ * What `git`, which has no network, asks of `gate` over the other one:
+ *
+ *     GET    /upstream/NAME/info/refs?service=S       as the upstream answers it
+ *     POST   /upstream/NAME/git-upload-pack           as the upstream answers it
+ *     POST   /upstream/NAME/git-receive-pack          a pack that was built here, its commands in a header
  *
  * The first three carry the grant in a header: `gate` has checked its signature and that the handle stands for it.
  */
@@ -22,10 +31,22 @@ export const gitSocket = (run: string): string => `${run}/git.sock`
 /** Served by `git`, for the person's own git: on the volume, which `gate` does not mount. */
 export const operatorSocket = (volume: string): string => `${volume}/operator/operator.sock`
 
+/** Served by `gate`, for `git`. */
+export const gateSocket = (run: string): string => `${run}/gate.sock`
+
 /** base64 of the JSON text of a GitGrant */
 export const grantHeader = 'x-cage-grant'
 /** the request's name in messages and in the journal */
 export const requestHeader = 'x-cage-request'
+
+/** base64 of the JSON text of UpstreamCommands */
+export const commandsHeader = 'x-cage-commands'
+
+/** What a regenerated pack is for; `capabilities` are those of the upstream that git wants to use. */
+export interface UpstreamCommands {
+  commands: {old: string; new: string; ref: string}[]
+  capabilities: string[]
+}
 
 export type GitService = 'git-upload-pack' | 'git-receive-pack'
 
@@ -40,6 +61,8 @@ export interface RefsAnswer {
   /** full name of the default branch */
   head: string
   refs: Record<string, string>
+  /** of a copy of an upstream: its refs before it was asked */
+  before?: Record<string, string>
 }
 
 export interface InitRequest {
@@ -60,6 +83,12 @@ export interface ErrorAnswer {
 export function repositoryName(text: string): string | undefined {
   const name = text.replace(/^\//, '').replace(/(?:\.git)?$/, '.git')
   return /^[a-z0-9][a-z0-9._-]{0,63}\.git$/.test(name) && !name.includes('..') ? name : undefined
+}
+
+/** `shop.git` of this volume, or `host/path.git` of an upstream. */
+export function knownName(text: string): string | undefined {
+  const slash = text.indexOf('/')
+  return slash > 0 ? repositoryUnder(text.slice(0, slash), text.slice(slash)) : repositoryName(text)
 }
 
 /** A task's name as part of a file name. */

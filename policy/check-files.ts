@@ -18,18 +18,20 @@ import {
   type ValueProblem,
 } from './check-values.js'
 import {canonicalHost, isRefused} from './canonical.js'
+import {upstreamName} from './repository-name.js'
 import {shown, type ConfigPath, type Problem} from './problems.js'
 
 /**
  * What a schema cannot say. Works on data that may still have other problems, so that all are reported together;
  * a value of a wrong type is left to the schema.
  */
-export function projectFileProblems(data: unknown): Problem[] {
+export function projectFileProblems(data: unknown, routed: readonly string[] = []): Problem[] {
   const found = new Findings(data)
-  checkSections(found, [], dispatcherNames(found))
+  const names = [...dispatcherNames(found), ...routed]
+  checkSections(found, [], names)
   const credentials = found.list(['credentials'])
   credentials.forEach((path, index) => {
-    checkCredential(found, path, dispatcherNames(found))
+    checkCredential(found, path, names)
     const name = found.at([...path, 'name'])
     if (credentials.slice(0, index).some((other) => found.at([...other, 'name']) === name))
       found.add([...path, 'name'], `is in the list twice, got ${shown(name)}`)
@@ -40,11 +42,15 @@ export function projectFileProblems(data: unknown): Problem[] {
   return found.problems
 }
 
-export function operatorFileProblems(data: unknown): Problem[] {
+/** @param project whose rules may not name what is routed for it */
+export function operatorFileProblems(
+  data: unknown,
+  project?: {name: string | undefined; routed: readonly string[]},
+): Problem[] {
   const found = new Findings(data)
-  checkSections(found, ['defaults'], [])
+  checkSections(found, ['defaults'], project?.routed ?? [])
   for (const path of found.entries(['projects'])) {
-    checkSections(found, path, [])
+    checkSections(found, path, path.at(-1) === project?.name ? (project?.routed ?? []) : [])
     for (const source of found.entries([...path, 'credentials'])) checkSource(found, source)
   }
   checkSource(found, ['github', 'key'])
@@ -65,6 +71,17 @@ export function operatorFileProblems(data: unknown): Problem[] {
   for (const path of found.list([...ceiling, 'credentials']))
     found.eachText([...path, 'hosts'], exactHostProblem)
   return found.problems
+}
+
+/** Hosts that the dispatcher has to itself, whichever of the two files says so. */
+export function routedNames(project: unknown, operator: unknown, name: string | undefined): string[] {
+  const own = new Findings(operator)
+  const sections: [Findings, ConfigPath][] = [
+    [new Findings(project), []],
+    [own, ['defaults']],
+    ...(name === undefined ? [] : [[own, ['projects', name]] satisfies [Findings, ConfigPath]]),
+  ]
+  return [...new Set(sections.flatMap(([found, root]) => dispatcherNames(found, root)))]
 }
 
 /** Collects problems and reads data without trusting its shape. */
@@ -118,9 +135,9 @@ class Findings {
   }
 }
 
-function dispatcherNames(found: Findings): readonly string[] {
-  const upstream = found.text(['repository', 'upstream']) ?? 'hosted'
-  const read = found.list(['repository', 'read']).flatMap((path) => found.text(path) ?? [])
+function dispatcherNames(found: Findings, root: ConfigPath = []): readonly string[] {
+  const upstream = found.text([...root, 'repository', 'upstream']) ?? 'hosted'
+  const read = found.list([...root, 'repository', 'read']).flatMap((path) => found.text(path) ?? [])
   return dispatcherHosts({upstream, read})
 }
 
@@ -128,11 +145,7 @@ function checkSections(found: Findings, root: ConfigPath, routed: readonly strin
   const at = (...path: (string | number)[]) => [...root, ...path]
   found.value(at('cluster', 'kubeconfig'), ownPathProblem)
   for (const path of [at('repository', 'upstream'), ...found.list(at('repository', 'read'))])
-    found.value(path, (url) =>
-      url === 'hosted' || (hostOf(url) !== '' && ruleHostProblem(hostOf(url)) === undefined)
-        ? undefined
-        : `expected an address with a public host, got ${shown(url)}`,
-    )
+    found.value(path, repositoryUrlProblem)
   found.value(at('repository', 'base'), branchNameProblem)
   for (const path of found.entries(at('task', 'env'))) {
     const problem = variableProblem(String(path.at(-1)))
@@ -153,6 +166,18 @@ function checkSections(found: Findings, root: ConfigPath, routed: readonly strin
   }
   found.eachText(at('git', 'push', 'tags'), tagProblem)
   found.eachText(at('git', 'push', 'deny'), denyPathProblem)
+}
+
+/** `hosted`, or what git clients in a task can ask for: port 443, a path without anything to decode. */
+function repositoryUrlProblem(url: string): ValueProblem {
+  if (url === 'hosted') return undefined
+  if (hostOf(url) === '' || ruleHostProblem(hostOf(url)) !== undefined)
+    return `expected an address with a public host, got ${shown(url)}`
+  if (new URL(url).port !== '')
+    return `expected no port: write it under network.hosts of your own config.yaml, got ${shown(url)}`
+  return upstreamName(url) === undefined
+    ? `expected the address of a repository, such as https://git.example.com/app.git, got ${shown(url)}`
+    : undefined
 }
 
 /** An address in a route may be private, never special; a name gets its address elsewhere. */

@@ -88,18 +88,21 @@ async function readFiles(
   const project = readYaml(FILE, projectText ?? '')
   const operator = readYaml(options.operatorFile, operatorText ?? '')
   const problems = [...project.problems, ...operator.problems]
+  const named = (project.data as {project?: unknown} | null)?.project
+  const name = typeof named === 'string' ? named : options.defaultName
+  const routed = checks.routedNames(project.data, operator.data, name)
   if (project.problems.length === 0)
     problems.push(
       ...onePerPath([
         ...schemaProblems('project', project.data),
-        ...checks.projectFileProblems(project.data),
+        ...checks.projectFileProblems(project.data, routed),
       ]).map(project.place),
     )
   if (operator.problems.length === 0)
     problems.push(
       ...onePerPath([
         ...schemaProblems('operator', operator.data),
-        ...checks.operatorFileProblems(operator.data),
+        ...checks.operatorFileProblems(operator.data, {name, routed}),
       ]).map(operator.place),
     )
   return {

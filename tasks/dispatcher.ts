@@ -19,6 +19,16 @@ export interface RefList {
   branches: ReadonlyMap<string, string>
   /** short name */
   defaultBranch: string
+  /** what the dispatcher knew before it asked the upstream; of a repository of its own the same as `branches` */
+  before: ReadonlyMap<string, string>
+}
+
+/** What the dispatcher's `gate` keeps in memory, and a new one has to be told again. */
+export interface UpstreamSettings {
+  upstreams: {url: string; credential?: string; address?: string; port?: number; ca?: string}[]
+  /** `address` or `address:port` */
+  resolver: string[]
+  allowAddresses: string[]
 }
 
 interface DispatcherPod extends KubeObject {
@@ -31,13 +41,30 @@ export class DispatcherControl {
   private readonly id: string
   private readonly clock: Clock
   private readonly signal: AbortSignal | undefined
+  private readonly upstreams: (() => Promise<UpstreamSettings>) | undefined
   private found: Promise<string> | undefined
+  private told: Promise<unknown> | undefined
 
-  constructor(options: {cluster: Cluster; id: string; clock: Clock; signal?: AbortSignal | undefined}) {
+  /** @param options.upstreams how to reach what is not on the dispatcher's own volume; absent = nothing is elsewhere */
+  constructor(options: {
+    cluster: Cluster
+    id: string
+    clock: Clock
+    signal?: AbortSignal | undefined
+    upstreams?: (() => Promise<UpstreamSettings>) | undefined
+  }) {
     this.cluster = options.cluster
     this.id = options.id
     this.clock = options.clock
     this.signal = options.signal
+    this.upstreams = options.upstreams
+  }
+
+  /** Ways and credentials to the upstreams, once per command: a gate that was started again has forgotten them. */
+  async tellUpstreams(): Promise<void> {
+    if (!this.upstreams) return
+    this.told ??= this.upstreams().then((settings) => this.call({op: 'upstream.put', ...settings}))
+    await this.told
   }
 
   /** Name of the pod that answers. Errors: DISPATCHER_NOT_READY, exit 3. */
@@ -48,6 +75,7 @@ export class DispatcherControl {
   }
 
   async putDocument(part: SignedPart): Promise<void> {
+    await this.tellUpstreams()
     await this.call({op: 'document.put', part})
   }
 
@@ -55,9 +83,10 @@ export class DispatcherControl {
     await this.call({op: 'document.remove', task})
   }
 
-  async refs(repository: string): Promise<RefList> {
-    const answer = await this.call({op: 'refs', repository})
-    return parseRefs(answer)
+  /** @param deadlineMs the first look at a large upstream copies its history */
+  async refs(repository: string, deadlineMs = DEADLINE_MS): Promise<RefList> {
+    await this.tellUpstreams()
+    return parseRefs(await this.call({op: 'refs', repository}, deadlineMs))
   }
 
   async initRepository(repository: string, defaultBranch: string): Promise<void> {
@@ -75,10 +104,13 @@ export class DispatcherControl {
     if (code !== 0) throw refused('audit', '', stderr.text)
   }
 
-  private async call(request: {op: string} & Record<string, unknown>): Promise<unknown> {
+  private async call(
+    request: {op: string} & Record<string, unknown>,
+    deadlineMs = DEADLINE_MS,
+  ): Promise<unknown> {
     const stdout = new BoundedText(MAX_ANSWER)
     const stderr = new BoundedText(4096)
-    const late = AbortSignal.timeout(DEADLINE_MS)
+    const late = AbortSignal.timeout(deadlineMs)
     const signal = this.signal ? AbortSignal.any([this.signal, late]) : late
     const code = await this.exec(request, stdout, stderr, signal)
     if (code !== 0) throw refused(request.op, stdout.text, stderr.text)
@@ -141,16 +173,23 @@ function parseAnswer(op: string, text: string): unknown {
 
 /** `{head: 'refs/heads/main', refs: {'refs/heads/main': oid, …}}` */
 function parseRefs(answer: unknown): RefList {
-  const {head, refs} = answer as {head?: unknown; refs?: unknown}
+  const {head, refs, before} = answer as {head?: unknown; refs?: unknown; before?: unknown}
   if (typeof head !== 'string' || typeof refs !== 'object' || refs === null)
     throw new CageError("the dispatcher's answer to refs cannot be read", {code: 'DISPATCHER_ANSWER'})
-  const branches = Object.entries(refs as Record<string, string>)
-    .filter(([ref]) => ref.startsWith(HEADS))
-    .map(([ref, oid]): [string, string] => [ref.slice(HEADS.length), oid])
+  const branches = branchesIn(refs)
   return {
-    branches: new Map(branches),
+    branches,
     defaultBranch: head.startsWith(HEADS) ? head.slice(HEADS.length) : head,
+    before: typeof before === 'object' && before !== null ? branchesIn(before) : branches,
   }
+}
+
+function branchesIn(refs: object): Map<string, string> {
+  return new Map(
+    Object.entries(refs as Record<string, string>)
+      .filter(([ref]) => ref.startsWith(HEADS))
+      .map(([ref, oid]): [string, string] => [ref.slice(HEADS.length), oid]),
+  )
 }
 
 /** The dispatcher's own words: `{"error": {code, message}}`, else what it wrote to stderr. */

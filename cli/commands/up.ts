@@ -17,14 +17,17 @@ export default class Up extends ProjectCommand<typeof Up> {
 
   public async run(): Promise<UpResult> {
     const project = await this.openProject()
-    const [{requireName}, {upSteps}, {runSteps}, {takeLock}, {statusOf}] = await Promise.all([
-      import('../approval.js'),
-      import('../up.js'),
-      import('../../provision/pipeline.js'),
-      import('../../provision/state/lock.js'),
-      import('../project-status.js'),
-    ])
+    const [{requireName}, {upSteps}, {runSteps}, {takeLock}, {statusOf}, {requireUpstreams}] =
+      await Promise.all([
+        import('../approval.js'),
+        import('../up.js'),
+        import('../../provision/pipeline.js'),
+        import('../../provision/state/lock.js'),
+        import('../project-status.js'),
+        import('../upstreams.js'),
+      ])
     await requireName(project)
+    await requireUpstreams(project)
     const lock = await takeLock(project.files.lock, 'cage up')
     try {
       const steps = await runSteps(upSteps(project), {

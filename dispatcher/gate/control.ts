@@ -4,7 +4,8 @@ import {pipeline} from 'node:stream/promises'
 import {CageError, ExitCode, messageOf} from '../../core/errors.js'
 import type {InitAnswer, InitRequest, RefsAnswer} from '../socket-api.js'
 import type {Documents} from './documents.js'
-import type {GitClient} from './git-client.js'
+import type {Upstreams} from './upstreams.js'
+import type {SocketClient} from '../socket-client.js'
 
 const MAX_REQUEST = 1024 * 1024
 
@@ -15,12 +16,19 @@ export type ControlRequest =
   | {op: 'document.remove'; task: string}
   | {op: 'repository.init'; repository: string; defaultBranch: string; objectFormat?: 'sha1' | 'sha256'}
   | {op: 'refs'; repository: string}
+  | {op: 'upstream.put'; upstreams: unknown; resolver: unknown; allowAddresses: unknown}
   | {op: 'audit'; since?: string; task?: string; follow?: boolean}
 
+export interface ControlParts {
+  documents: Documents
+  upstreams: Upstreams
+  git: SocketClient
+}
+
 /** Serves the control socket, which only this container's user can open. */
-export async function serveControl(path: string, documents: Documents, git: GitClient): Promise<Server> {
+export async function serveControl(path: string, parts: ControlParts): Promise<Server> {
   const server = createServer((request, response) => {
-    answer(request, response, documents, git).catch((error: unknown) => {
+    answer(request, response, parts).catch((error: unknown) => {
       if (response.headersSent) response.destroy()
       else response.writeHead(422).end(`${JSON.stringify(errorOf(error))}\n`)
     })
@@ -36,19 +44,17 @@ export async function serveControl(path: string, documents: Documents, git: GitC
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  documents: Documents,
-  git: GitClient,
+  parts: ControlParts,
 ): Promise<void> {
   const asked = await requestOf(request)
-  if (asked.op === 'audit') return relayAudit(asked, response, git)
-  const result = await perform(asked, documents, git)
+  if (asked.op === 'audit') return relayAudit(asked, response, parts.git)
+  const result = await perform(asked, parts)
   response.writeHead(200).end(`${JSON.stringify(result)}\n`)
 }
 
 async function perform(
   asked: Exclude<ControlRequest, {op: 'audit'}>,
-  documents: Documents,
-  git: GitClient,
+  {documents, upstreams, git}: ControlParts,
 ): Promise<unknown> {
   switch (asked.op) {
     case 'document.put': {
@@ -75,6 +81,11 @@ async function perform(
       }
       return git.json<InitAnswer>({method: 'PUT', path: pathOf(asked.repository), body: JSON.stringify(body)})
     }
+    case 'upstream.put': {
+      const names = upstreams.set(asked)
+      await record(git, {op: asked.op, repositories: names})
+      return {repositories: names}
+    }
     case 'refs':
       return git.json<RefsAnswer>({method: 'GET', path: `${pathOf(asked.repository)}/refs`})
     default:
@@ -85,7 +96,7 @@ async function perform(
 async function relayAudit(
   asked: Extract<ControlRequest, {op: 'audit'}>,
   response: ServerResponse,
-  git: GitClient,
+  git: SocketClient,
 ): Promise<void> {
   const query = new URLSearchParams()
   if (asked.since !== undefined) query.set('since', text(asked.since, 'since'))
@@ -103,7 +114,7 @@ async function relayAudit(
   await pipeline(body, response).catch(() => response.destroy())
 }
 
-async function record(git: GitClient, entry: Record<string, unknown>): Promise<void> {
+async function record(git: SocketClient, entry: Record<string, unknown>): Promise<void> {
   await git.json({method: 'POST', path: '/journal', body: JSON.stringify({phase: 'event', ...entry})})
 }
 

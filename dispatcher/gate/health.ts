@@ -1,11 +1,11 @@
 import {createServer, type Server} from 'node:http'
-import type {GitClient} from './git-client.js'
+import type {SocketClient} from '../socket-client.js'
 
 /**
  * Health over plain HTTP for the kubelet: `/livez` while the process answers, `/startupz` once the door is open,
  * `/readyz` while the `git` container answers too.
  */
-export function createHealth(git: GitClient, isOpen: () => boolean): Server {
+export function createHealth(git: SocketClient, isOpen: () => boolean): Server {
   return createServer((request, response) => {
     const say = (ok: boolean) =>
       response.writeHead(ok ? 200 : 503, {'content-type': 'text/plain'}).end(ok ? 'ok\n' : 'not yet\n')

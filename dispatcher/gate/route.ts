@@ -1,5 +1,6 @@
 import {gitHost} from '../../core/layout.js'
 import type {GitGrant} from '../../policy/grant.js'
+import {repositoryUnder, upstreamName} from '../../policy/repository-name.js'
 import {repositoryName, type GitService} from '../socket-api.js'
 
 export type Route =
@@ -8,19 +9,19 @@ export type Route =
   | {kind: 'fetch' | 'push' | 'lfs'; repository: string}
   | {kind: 'unknown'}
 
+const target =
+  /^((?:\/[A-Za-z0-9_~+.-]+)+?)\/(info\/refs|git-upload-pack|git-receive-pack|info\/lfs(?:\/[a-z0-9/-]*)?)(\?[A-Za-z0-9=&_-]*)?$/
+
 /** Matches the target as it came, undecoded: a path that needs decoding is not one of ours. */
-export function routeOf(method: string, target: string, host: string | undefined): Route {
-  if (!isGitHost(host)) return {kind: 'unknown'}
-  if (method === 'GET' && target === '/ready') return {kind: 'ready'}
-  const match = /^\/([A-Za-z0-9._-]+)\/([a-z/-]+)(\?[A-Za-z0-9=&_-]*)?$/.exec(target)
-  const repository = match?.[1] === undefined ? undefined : repositoryName(match[1])
+export function routeOf(method: string, path: string, host: string | undefined): Route {
+  if (isGitHost(host) && method === 'GET' && path === '/ready') return {kind: 'ready'}
+  const [, place = '', service = '', query = ''] = target.exec(path) ?? []
+  const repository = repositoryAt(host, place)
   if (repository === undefined) return {kind: 'unknown'}
-  const action = `${method} ${match?.[2] ?? ''}`
-  const query = match?.[3] ?? ''
+  const action = `${method} ${service}`
   if (action === 'GET info/refs') {
-    const service = /^\?service=(git-upload-pack|git-receive-pack)$/.exec(query)?.[1] as
-      GitService | undefined
-    return service ? {kind: 'advertise', repository, service} : {kind: 'unknown'}
+    const asked = /^\?service=(git-upload-pack|git-receive-pack)$/.exec(query)?.[1] as GitService | undefined
+    return asked ? {kind: 'advertise', repository, service: asked} : {kind: 'unknown'}
   }
   if (query !== '') return {kind: 'unknown'}
   if (action === 'POST git-upload-pack') return {kind: 'fetch', repository}
@@ -29,16 +30,37 @@ export function routeOf(method: string, target: string, host: string | undefined
   return {kind: 'unknown'}
 }
 
-/** What a document says about a repository; one it does not name looks like one that does not exist. */
-export function accessTo(grant: GitGrant, repository: string): 'write' | 'read' | 'none' {
-  if (repositoryName(grant.repository) === repository) return 'write'
-  return grant.read.some((url) => hostedRepository(url) === repository) ? 'read' : 'none'
+export interface Access {
+  rights: 'write' | 'read' | 'none'
+  /** the name as the document writes it, which is how the upstream is asked */
+  repository: string
 }
 
-function hostedRepository(url: string): string | undefined {
+/** What a document says about a repository; one it does not name looks like one that does not exist. */
+export function accessTo(grant: GitGrant, repository: string): Access {
+  const same = (name: string | undefined) => name?.toLowerCase() === repository.toLowerCase()
+  const own = ownRepository(grant)
+  if (own !== undefined && same(own)) return {rights: 'write', repository: own}
+  const read = grant.read.map(nameOf).find(same)
+  return read === undefined ? {rights: 'none', repository} : {rights: 'read', repository: read}
+}
+
+/** How the dispatcher names the repository that a task pushes to. */
+export function ownRepository({upstream, repository}: GitGrant): string | undefined {
+  return upstream.kind === 'hosted' ? repositoryName(repository) : upstreamName(upstream.url)
+}
+
+function nameOf(url: string): string | undefined {
   if (!URL.canParse(url)) return undefined
   const {host, pathname} = new URL(url)
-  return isGitHost(host) ? repositoryName(pathname) : undefined
+  return isGitHost(host) ? repositoryName(pathname) : upstreamName(url)
+}
+
+function repositoryAt(host: string | undefined, path: string): string | undefined {
+  if (host === undefined || path === '') return undefined
+  return isGitHost(host)
+    ? repositoryName(path)
+    : repositoryUnder(host.toLowerCase().replace(/:443$/, ''), path)
 }
 
 function isGitHost(host: string | undefined): boolean {

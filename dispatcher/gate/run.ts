@@ -5,9 +5,12 @@ import type {Clock} from '../../core/clock.js'
 import type {StoredDocument} from '../socket-api.js'
 import {serveControl} from './control.js'
 import {Documents, type DocumentStore} from './documents.js'
-import {GitClient} from './git-client.js'
+import {SocketClient} from '../socket-client.js'
 import {createHealth} from './health.js'
 import {createGate} from './server.js'
+import {UpstreamClient} from './upstream-client.js'
+import {OpenPushes, serveUpstreams} from './upstream-socket.js'
+import {Upstreams} from './upstreams.js'
 
 export interface GateRun {
   /** SPKI DER of the project's Ed25519 key */
@@ -17,6 +20,8 @@ export interface GateRun {
   /** directory with tls.crt and tls.key */
   tls: string
   gitSocket: string
+  /** on which the `git` container asks for upstreams */
+  gateSocket: string
   controlSocket: string
   stateDirectory: string
   port: number
@@ -29,7 +34,7 @@ const RETRY_MS = 250
 
 /** Opens the door: first the documents, checked again, then the listeners. */
 export async function runGate(run: GateRun): Promise<void> {
-  const git = new GitClient(run.gitSocket)
+  const git = new SocketClient(run.gitSocket, 'git')
   let open = false
   await listen(
     createHealth(git, () => open),
@@ -37,18 +42,23 @@ export async function runGate(run: GateRun): Promise<void> {
   )
   const documents = new Documents(run.grantKey, run.project, storeBehind(git), run.stateDirectory)
   await loadDocuments(documents, git, run)
+  const upstreams = new Upstreams()
+  const upstream = new UpstreamClient(upstreams)
+  const pushes = new OpenPushes()
   const [certificate, key] = await Promise.all([
     readFile(join(run.tls, 'tls.crt')),
     readFile(join(run.tls, 'tls.key')),
   ])
-  await serveControl(run.controlSocket, documents, git)
-  await listen(createGate({certificate, key, documents, git, clock: run.clock, log: run.log}), run.port)
+  await serveUpstreams(run.gateSocket, {client: upstream, upstreams, pushes, log: run.log})
+  await serveControl(run.controlSocket, {documents, upstreams, git})
+  const {clock, log} = run
+  await listen(createGate({certificate, key, documents, git, upstream, pushes, clock, log}), run.port)
   open = true
   run.log(`open on port ${run.port} with ${documents.list().length} documents`)
 }
 
 /** The other container of the pod may start later: waits for it, and reports what it refuses to believe. */
-async function loadDocuments(documents: Documents, git: GitClient, {clock, log}: GateRun): Promise<void> {
+async function loadDocuments(documents: Documents, git: SocketClient, {clock, log}: GateRun): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     try {
       await git.json({method: 'GET', path: '/health'})
@@ -65,7 +75,7 @@ async function loadDocuments(documents: Documents, git: GitClient, {clock, log}:
   }
 }
 
-function storeBehind(git: GitClient): DocumentStore {
+function storeBehind(git: SocketClient): DocumentStore {
   return {
     list: () => git.json<StoredDocument[]>({method: 'GET', path: '/documents'}),
     put: async (task, text) => {

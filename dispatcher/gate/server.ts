@@ -2,15 +2,19 @@ import type {IncomingMessage, ServerResponse} from 'node:http'
 import {createServer, type Server} from 'node:https'
 import {pipeline} from 'node:stream/promises'
 import type {Clock} from '../../core/clock.js'
-import {messageOf} from '../../core/errors.js'
+import {CageError, messageOf} from '../../core/errors.js'
 import {handleHeader} from '../../core/layout.js'
-import {grantHeader, requestHeader, uncached, type GitService} from '../socket-api.js'
+import {uncached} from '../socket-api.js'
 import {ulid} from '../wire/ulid.js'
 import {forgetBody, refuseGit, refuseJson, refuseText} from './answers.js'
 import type {Document, Documents} from './documents.js'
-import type {GitClient} from './git-client.js'
+import {errorIn, type SocketClient} from '../socket-client.js'
 import {TaskLimits} from './limits.js'
+import {relayFetch} from './fetch-relay.js'
+import {grantHeaders, passedHeaders, pathOf, targetOf, type GitRoute} from './passing.js'
 import {accessTo, routeOf, type Route} from './route.js'
+import type {UpstreamClient} from './upstream-client.js'
+import type {OpenPushes} from './upstream-socket.js'
 
 export interface GateOptions {
   /** PEM */
@@ -18,12 +22,12 @@ export interface GateOptions {
   /** PEM */
   key: string | Buffer
   documents: Documents
-  git: GitClient
+  git: SocketClient
+  upstream: UpstreamClient
+  pushes: OpenPushes
   clock: Clock
   log: (text: string) => void
 }
-
-type GitRoute = Exclude<Route, {kind: 'ready' | 'unknown'}>
 
 const IDLE_MS = 330_000
 const MAX_HANDLE = 200
@@ -89,8 +93,8 @@ class Gate {
       response.end(`${JSON.stringify({ready: true, task, repository, branch})}\n`)
       return
     }
-    const access = accessTo(document.grant, route.repository)
-    if (access === 'none')
+    const {rights, repository} = accessTo(document.grant, route.repository)
+    if (rights === 'none')
       return this.#refuse(
         request,
         response,
@@ -105,9 +109,9 @@ class Gate {
     }
     const writes =
       route.kind === 'push' || (route.kind === 'advertise' && route.service === 'git-receive-pack')
-    if (writes && access === 'read')
+    if (writes && rights === 'read')
       return this.#refuse(request, response, route, 403, `${route.repository} is read-only for this task`)
-    await this.#pass(request, response, route, document)
+    await this.#serve(request, response, {...route, repository}, document)
   }
 
   #authenticate(request: IncomingMessage): Document | undefined {
@@ -117,7 +121,7 @@ class Gate {
     return this.#options.documents.find(handle)
   }
 
-  async #pass(
+  async #serve(
     request: IncomingMessage,
     response: ServerResponse,
     route: GitRoute,
@@ -142,6 +146,43 @@ class Gate {
         'too many requests of this task; try again in a moment',
       )
     response.once('close', over)
+    const reads =
+      route.kind === 'fetch' || (route.kind === 'advertise' && route.service === 'git-upload-pack')
+    if (reads && route.repository.includes('/')) await this.#relay(request, response, route, document)
+    else await this.#pass(request, response, route, document)
+  }
+
+  /** A fetch from an upstream: nothing of it is read here. */
+  async #relay(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: GitRoute,
+    {grant}: Document,
+  ): Promise<void> {
+    const {git, upstream, clock} = this.#options
+    const kind = route.kind === 'advertise' ? 'advertise' : 'fetch'
+    try {
+      if (kind === 'fetch') {
+        const path = `${pathOf(route.repository)}/fetched`
+        await git.json({method: 'POST', path, headers: grantHeaders(grant, ulid(clock.now()))})
+      }
+      const use = {task: grant.task, writes: false}
+      await relayFetch(upstream, {repository: route.repository, kind, use}, request, response)
+    } catch (error) {
+      if (response.headersSent || response.destroyed) response.destroy()
+      else await this.#refuseFor(error, request, response, route)
+    }
+  }
+
+  /** Everything else is the `git` container's work. */
+  async #pass(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: GitRoute,
+    {grant}: Document,
+  ): Promise<void> {
+    const id = ulid(this.#options.clock.now())
+    if (route.kind === 'push') response.once('close', this.#options.pushes.begin(id, route.repository, grant))
     const gone = new AbortController()
     response.once('close', () => {
       if (!response.writableFinished) gone.abort()
@@ -150,8 +191,8 @@ class Gate {
     try {
       answer = await this.#options.git.call({
         method: request.method ?? 'GET',
-        path: pathOf(route),
-        headers: passedHeaders(request, document, this.#options.clock),
+        path: targetOf(route),
+        headers: {...grantHeaders(grant, id), ...passedHeaders(request)},
         ...(route.kind === 'advertise' ? {} : {body: request}),
         signal: gone.signal,
       })
@@ -177,6 +218,7 @@ class Gate {
         `there is no repository ${route.repository} for this task`,
       )
     }
+    if (status === 503) return this.#refuseFor(await errorIn(body), request, response, route)
     if (status !== 200 && status !== 400) {
       body.resume()
       return this.#refuse(request, response, route, 502, 'the dispatcher failed; try again later')
@@ -186,6 +228,20 @@ class Gate {
       'content-type': headers['content-type'] ?? 'text/plain',
     })
     await pipeline(body, response).catch(() => response.destroy())
+  }
+
+  async #refuseFor(
+    error: unknown,
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: Route,
+  ): Promise<void> {
+    this.#options.log(messageOf(error))
+    const message =
+      error instanceof CageError && error.code.startsWith('UPSTREAM_')
+        ? error.message
+        : 'the dispatcher cannot serve this right now; try again later'
+    return this.#refuse(request, response, route, 503, message)
   }
 
   async #refuse(
@@ -220,24 +276,4 @@ class Gate {
         this.#options.log(messageOf(error))
       })
   }
-}
-
-function pathOf(route: GitRoute): string {
-  const service: GitService = route.kind === 'fetch' ? 'git-upload-pack' : 'git-receive-pack'
-  return route.kind === 'advertise'
-    ? `/repository/${route.repository}/info/refs?service=${route.service}`
-    : `/repository/${route.repository}/${service}`
-}
-
-/** Only what is named here goes on. */
-function passedHeaders(request: IncomingMessage, {grant}: Document, clock: Clock): Record<string, string> {
-  const passed: Record<string, string> = {
-    [grantHeader]: Buffer.from(JSON.stringify(grant)).toString('base64'),
-    [requestHeader]: ulid(clock.now()),
-  }
-  for (const name of ['content-encoding', 'content-length', 'git-protocol'] as const) {
-    const value = request.headers[name]
-    if (typeof value === 'string') passed[name] = value
-  }
-  return passed
 }

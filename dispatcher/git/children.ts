@@ -11,6 +11,8 @@ export interface GitPlace {
   protocol?: string
   /** bytes of the largest single allocation, so that a small pack cannot unfold into all of memory */
   allocation?: number
+  /** may speak HTTP, to the loopback: there is nothing else here */
+  allowHttp?: boolean
 }
 
 export interface GitRun extends GitPlace {
@@ -89,6 +91,7 @@ function environment(place: GitPlace): Record<string, string> {
           GIT_OBJECT_DIRECTORY: place.quarantine,
           GIT_QUARANTINE_PATH: place.quarantine,
         }),
+    ...(place.allowHttp ? {GIT_ALLOW_PROTOCOL: 'http'} : {}),
     ...(place.protocol === undefined ? {} : {GIT_PROTOCOL: place.protocol}),
     ...(place.allocation === undefined ? {} : {GIT_ALLOC_LIMIT: String(place.allocation)}),
   }

@@ -1,7 +1,6 @@
 import type {GitGrant} from '../../policy/grant.js'
 import type {Journal} from '../journal/journal.js'
 import {taskOf} from './push-record.js'
-import type {Repository} from './repositories.js'
 
 const WINDOW_MS = 10_000
 
@@ -25,10 +24,10 @@ export class FetchLog {
   /** @throws CageError when it cannot be recorded: do not serve */
   async begin(
     grant: GitGrant,
-    repository: Repository,
+    repository: string,
     request: string,
   ): Promise<{sent: (bytes: number) => void}> {
-    const key = `${grant.principal} ${grant.task} ${repository.name}`
+    const key = `${grant.principal} ${grant.task} ${repository}`
     const open = this.#windows.get(key)
     if (open) {
       open.fetches++
@@ -40,7 +39,7 @@ export class FetchLog {
       decision: 'allow',
       principal: grant.principal,
       ...taskOf(grant),
-      repository: repository.name,
+      repository,
       policyRev: grant.revision,
     }
     this.#windows.set(key, window)

@@ -1,9 +1,9 @@
 import type {Readable, Writable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {flush, packet} from '../wire/pkt-line.js'
-import {receiveCapabilities, zeroId} from '../wire/receive-request.js'
+import {receiveCapabilities, zeroId, type ObjectFormat} from '../wire/receive-request.js'
 import type {GitPrograms} from './children.js'
-import type {Repository, RepositoryStore} from './repositories.js'
+import type {Refs, Repository} from './repositories.js'
 
 const IDLE_SECONDS = 300
 
@@ -61,14 +61,11 @@ export async function uploadPack(git: GitPrograms, fetch: UploadPack): Promise<n
 }
 
 /** The list of refs before a push, protocol version 0: there is no other for pushing. */
-export async function receiveAdvertisement(
-  repositories: RepositoryStore,
-  repository: Repository,
-): Promise<Buffer> {
-  const refs = [...(await repositories.refs(repository))].sort(([a], [b]) => (a < b ? -1 : 1))
-  const capabilities = receiveCapabilities(repository.format)
+export function receiveAdvertisement(known: Refs, format: ObjectFormat): Buffer {
+  const refs = [...known].sort(([a], [b]) => (a < b ? -1 : 1))
+  const capabilities = receiveCapabilities(format)
   if (refs.length === 0)
-    return Buffer.concat([packet(`${zeroId(repository.format)} capabilities^{}\0${capabilities}\n`), flush])
+    return Buffer.concat([packet(`${zeroId(format)} capabilities^{}\0${capabilities}\n`), flush])
   const lines = refs.map(([ref, id], index) =>
     packet(index === 0 ? `${id} ${ref}\0${capabilities}\n` : `${id} ${ref}\n`),
   )

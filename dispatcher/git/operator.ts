@@ -4,6 +4,7 @@ import {dirname} from 'node:path'
 import type {Clock} from '../../core/clock.js'
 import {messageOf} from '../../core/errors.js'
 import type {GitGrant} from '../../policy/grant.js'
+import {knownName} from '../socket-api.js'
 import {ByteReader} from '../wire/byte-reader.js'
 import {packet, PacketReader} from '../wire/pkt-line.js'
 import {plain} from '../wire/text.js'
@@ -50,14 +51,19 @@ export async function serveOperator(
 async function answer(service: GitService, socket: Socket, clock: Clock): Promise<void> {
   const reader = new ByteReader(socket.iterator({destroyOnReturn: false}))
   const greeting = JSON.parse((await reader.line(4096))?.toString() ?? '') as OperatorGreeting
-  const repository = await service.repositories.find(greeting.repository)
+  const isMirror = knownName(greeting.repository)?.includes('/') === true
+  if (isMirror && greeting.service === 'receive-pack')
+    throw new Error('the dispatcher is not the upstream of this project: push there yourself')
+  const repository = isMirror
+    ? (await service.mirrors.refresh(greeting.repository, 'git-upload-pack')).repository
+    : await service.repositories.find(greeting.repository)
   if (!repository) throw new Error(`there is no repository "${greeting.repository}"`)
   const grant = operatorGrant(repository, await service.repositories.defaultRef(repository))
   const gone = new AbortController()
   socket.once('close', () => gone.abort())
   const request = ulid(clock.now())
   if (greeting.service === 'upload-pack') {
-    const record = await service.fetches.begin(grant, repository, request)
+    const record = await service.fetches.begin(grant, repository.name, request)
     const {protocol} = greeting
     const input = reader.rest()
     record.sent(
@@ -72,7 +78,7 @@ async function answer(service: GitService, socket: Socket, clock: Clock): Promis
     )
     return
   }
-  socket.write(await receiveAdvertisement(service.repositories, repository))
+  socket.write(receiveAdvertisement(await service.repositories.refs(repository), repository.format))
   await service.push.receive({
     request,
     grant,

@@ -13,6 +13,7 @@ export type ProblemClass =
   | 'time'
   | 'disk'
   | 'journal'
+  | 'upstream'
   | 'scan'
   | 'internal'
 
@@ -70,6 +71,10 @@ export function problemsOf(error: unknown, gone: AbortSignal): readonly Problem[
     ]
   }
   const code = (error as {code?: unknown}).code
+  if (typeof code === 'string' && code.startsWith('UPSTREAM_')) {
+    const {message} = error as Error
+    return [{class: 'upstream', message, short: 'upstream cannot take it now', ruleId: 'upstream'}]
+  }
   if (code === 'JOURNAL_FAILED') {
     return [
       {
@@ -127,6 +132,8 @@ export function nextStep(problem: ProblemClass, branch: string): string {
       return 'a person has to give the dispatcher more space'
     case 'journal':
       return 'a person has to look at the dispatcher: nothing is accepted while it cannot record'
+    case 'upstream':
+      return 'try again later; when it stays, a person has to look at the upstream'
     case 'internal':
       return 'try again; the cause is in the log of the dispatcher'
   }

@@ -32,7 +32,10 @@ export interface PushSession {
 export interface PushEngineParts {
   git: GitPrograms
   repositories: RepositoryStore
-  upstream: Upstream
+  /** where the commits of a repository go */
+  upstreamOf: (repository: Repository) => Upstream
+  /** asks the upstream of a mirror again; nothing to do for a repository of this volume */
+  refresh: (repository: Repository) => Promise<void>
   journal: Journal
   scan: ScanPool
   clock: Clock

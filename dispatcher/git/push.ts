@@ -1,8 +1,9 @@
-import {CageError} from '../../core/errors.js'
+import {settledOrUnknown} from '../upstream/settled.js'
 import type {RefOutcome} from '../upstream/upstream.js'
-import {readReceiveRequest, zeroId, type ReceiveRequest, type RefCommand} from '../wire/receive-request.js'
+import {readReceiveRequest, zeroId, type ReceiveRequest} from '../wire/receive-request.js'
 import {PushAnswer} from '../wire/report.js'
 import {isNearlyFull} from '../free-space.js'
+import {isFastForward} from './fast-forward.js'
 import {inspect, type Inspection} from './inspect.js'
 import {fullVolume, problemsOf, PushRefused, withoutSecrets, type Problem} from './problem.js'
 import {pushRecord, refusalRecord, taskOf, type PushProgress} from './push-record.js'
@@ -116,11 +117,21 @@ class Push {
     const {repository} = this.#session
     return this.#parts.places.use(() =>
       repository.lock.share(async () => {
-        const known = await this.#parts.repositories.refs(repository)
+        const known = await this.#knownRefs()
         await this.#judge(known, quarantine)
         return this.#store(known, quarantine?.path ?? '')
       }),
     )
+  }
+
+  /** A mirror may be a moment behind its upstream: asked again before anybody is called stale. */
+  async #knownRefs(): Promise<Refs> {
+    const {repository} = this.#session
+    const known = await this.#parts.repositories.refs(repository)
+    const stale = judgeAge(this.#request.commands, known, repository.format, this.#names)
+    if (stale.length === 0) return known
+    await this.#parts.refresh(repository)
+    return this.#parts.repositories.refs(repository)
   }
 
   async #judge(known: Refs, quarantine: Quarantine | undefined): Promise<void> {
@@ -150,9 +161,10 @@ class Push {
       flagged: inspection.flagged.map((path) => flagged.record(path)),
     }
     const problems = [...inspection.problems]
+    const place = {directory: repository.directory, quarantine: quarantine.path, signal: this.#signal}
     for (const command of tips.filter(({old}) => old !== zero)) {
       problems.push(
-        ...judgeFastForward(grant, command, await this.#isFastForward(command, quarantine), names),
+        ...judgeFastForward(grant, command, await isFastForward(this.#parts.git, place, command), names),
       )
     }
     problems.push(...(await this.#judgeFindings(inspection)))
@@ -174,21 +186,11 @@ class Push {
     return []
   }
 
-  async #isFastForward({old, new: next}: RefCommand, quarantine: Quarantine): Promise<boolean> {
-    const args = ['merge-base', '--is-ancestor', '--end-of-options', old, next]
-    const {code, stderr} = await this.#parts.git.run(args, {
-      directory: this.#session.repository.directory,
-      quarantine: quarantine.path,
-      signal: this.#signal,
-    })
-    if (code > 1) throw new CageError(`git merge-base ended with ${code}: ${stderr}`, {code: 'GIT_FAILED'})
-    return code === 0
-  }
-
   async #store(known: Refs, quarantine: string): Promise<RefOutcome[]> {
     const {repository, grant} = this.#session
     const {commands, capabilities} = this.#request
-    const {journal, refLocks, upstream} = this.#parts
+    const {journal, refLocks} = this.#parts
+    const upstream = this.#parts.upstreamOf(repository)
     await journal.append({phase: 'intent', op: 'push', ...this.#record()})
     this.#intended = true
     const outcomes = await refLocks.hold(
@@ -197,16 +199,18 @@ class Push {
         this.#timed('publish', async () => {
           try {
             return await upstream.publish({
+              request: this.#session.request,
               repository,
               commands,
               quarantine,
               known,
               atomic: capabilities.has('atomic'),
               signal: this.#signal,
+              say: (text) => this.#answer.say(text),
             })
           } catch (error) {
             this.#parts.log(`push ${this.#session.request}: ${String(error)}`)
-            const settled = await upstream.settle(repository, commands)
+            const settled = await settledOrUnknown(upstream, repository, commands)
             if (settled.every(({state}) => state === 'refused')) throw error
             return settled
           }
@@ -229,13 +233,14 @@ class Push {
   async #recordOutcome(outcomes: readonly RefOutcome[]): Promise<void> {
     const names = this.#names
     const done = outcomes.every(({state}) => state === 'done')
+    const isKnown = outcomes.every(({state}) => state !== 'unknown')
     try {
       await this.#parts.journal.append({
         phase: 'outcome',
         op: 'push',
         request: this.#session.request,
         ...taskOf(this.#session.grant),
-        decision: done ? 'allow' : 'upstream-reject',
+        decision: done ? 'allow' : isKnown ? 'upstream-reject' : 'unknown',
         refs: outcomes.map((outcome) => ({...outcome, ref: names.record(outcome.ref)})),
         ms: this.#progress.milliseconds,
       })

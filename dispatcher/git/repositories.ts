@@ -1,8 +1,8 @@
 import {mkdir, readFile, readdir, rename, rm} from 'node:fs/promises'
-import {join} from 'node:path'
+import {dirname, join} from 'node:path'
 import {CageError, ExitCode} from '../../core/errors.js'
 import {branchProblem} from '../../policy/branch.js'
-import {repositoryName} from '../socket-api.js'
+import {knownName} from '../socket-api.js'
 import type {ObjectFormat} from '../wire/receive-request.js'
 import type {GitPrograms} from './children.js'
 import {syncDirectory, writeDurably} from '../../core/durable-file.js'
@@ -18,17 +18,23 @@ export interface Repository {
   lock: SharedLock
 }
 
+/** Whether it is a copy of an upstream: those are named by address. */
+export function isMirror({name}: Pick<Repository, 'name'>): boolean {
+  return name.includes('/')
+}
+
 /** Branches and tags: name → object id. */
 export type Refs = ReadonlyMap<string, string>
 
 /** The bare repositories on the volume; only this side writes their configuration. */
 export class RepositoryStore {
-  readonly #root: string
+  readonly #volume: string
   readonly #git: GitPrograms
   readonly #open = new Map<string, Repository>()
 
-  constructor(root: string, git: GitPrograms) {
-    this.#root = root
+  /** @param volume `repositories/` has what people and tasks share, `mirrors/` the copies of upstreams */
+  constructor(volume: string, git: GitPrograms) {
+    this.#volume = volume
     this.#git = git
   }
 
@@ -38,7 +44,7 @@ export class RepositoryStore {
     defaultBranch: string,
     format?: ObjectFormat,
   ): Promise<{repository: Repository; created: boolean}> {
-    const name = repositoryName(text)
+    const name = knownName(text)
     if (name === undefined) throw usage(`"${text}" is not a repository name`, 'REPOSITORY_NAME')
     const problem = branchProblem(defaultBranch)
     if (problem) throw usage(`the default branch ${problem}`, 'REPOSITORY_BRANCH')
@@ -50,25 +56,27 @@ export class RepositoryStore {
       await this.#git.ok(['symbolic-ref', 'HEAD', head], {directory: existing.directory})
       return {repository: existing, created: false}
     }
-    await mkdir(this.#root, {recursive: true, mode: 0o700})
-    const draft = join(this.#root, `.draft-${Math.random().toString(36).slice(2)}`)
+    const place = this.#placeOf(name)
+    const root = dirname(place)
+    await mkdir(root, {recursive: true, mode: 0o700})
+    const draft = join(root, `.draft-${Math.random().toString(36).slice(2)}`)
     const chosen = format ?? 'sha1'
     await this.#git.ok(['init', '--quiet', '--bare', '--template=', `--object-format=${chosen}`, draft])
     await writeDurably(join(draft, 'config'), configuration(chosen))
     await this.#git.ok(['symbolic-ref', 'HEAD', head], {directory: draft})
-    await rename(draft, join(this.#root, name))
-    await syncDirectory(this.#root)
+    await rename(draft, place)
+    await syncDirectory(root)
     const repository = await this.find(name)
     if (!repository) throw new CageError(`${name} was not made`, {code: 'REPOSITORY_FAILED'})
     return {repository, created: true}
   }
 
   async find(text: string): Promise<Repository | undefined> {
-    const name = repositoryName(text)
+    const name = knownName(text)
     if (name === undefined) return undefined
     const known = this.#open.get(name)
     if (known) return known
-    const directory = join(this.#root, name)
+    const directory = this.#placeOf(name)
     let config: string
     try {
       config = await readFile(join(directory, 'config'), 'utf8')
@@ -84,15 +92,21 @@ export class RepositoryStore {
   }
 
   async list(): Promise<Repository[]> {
-    const names = await namesIn(this.#root)
+    const names = [
+      ...(await namesIn(join(this.#volume, 'repositories'))),
+      ...(await namesIn(join(this.#volume, 'mirrors')))
+        .filter((name) => !name.startsWith('.'))
+        .map(decodeURIComponent),
+    ]
     const found = await Promise.all(names.sort().map((name) => this.find(name)))
     return found.filter((repository) => repository !== undefined)
   }
 
   /** What a crash left: drafts of repositories, half-written packs and locks of processes that are gone. */
   async clean(): Promise<void> {
-    for (const name of await namesIn(this.#root))
-      if (name.startsWith('.draft-')) await rm(join(this.#root, name), {recursive: true, force: true})
+    for (const root of [join(this.#volume, 'repositories'), join(this.#volume, 'mirrors')])
+      for (const name of await namesIn(root))
+        if (name.startsWith('.draft-')) await rm(join(root, name), {recursive: true, force: true})
     for (const {directory} of await this.list()) {
       await cleanPacks(join(directory, 'objects', 'pack'))
       for (const name of ['HEAD.lock', 'config.lock', 'packed-refs.lock'])
@@ -101,6 +115,13 @@ export class RepositoryStore {
       for (const name of await namesIn(refs, true))
         if (name.endsWith('.lock')) await rm(join(refs, name), {force: true})
     }
+  }
+
+  /** A name with slashes is one folder, not many. */
+  #placeOf(name: string): string {
+    return name.includes('/')
+      ? join(this.#volume, 'mirrors', encodeURIComponent(name))
+      : join(this.#volume, 'repositories', name)
   }
 
   async refs(repository: Repository): Promise<Refs> {

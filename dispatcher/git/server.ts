@@ -5,7 +5,14 @@ import {pipeline} from 'node:stream/promises'
 import {CageError, ExitCode, messageOf} from '../../core/errors.js'
 import type {GitGrant} from '../../policy/grant.js'
 import type {JournalEntry} from '../journal/journal.js'
-import {grantHeader, requestHeader, uncached, type ErrorAnswer, type InitRequest} from '../socket-api.js'
+import {
+  grantHeader,
+  requestHeader,
+  uncached,
+  type ErrorAnswer,
+  type InitRequest,
+  type RefsAnswer,
+} from '../socket-api.js'
 import {flush, FramingError, packet, PacketReader} from '../wire/pkt-line.js'
 import {plain} from '../wire/text.js'
 import {bodyOf, bytesOf, forget} from './body.js'
@@ -52,7 +59,8 @@ class GateRoutes {
 
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://git')
-    const [, area = '', name = '', ...action] = url.pathname.split('/')
+    const [, area = '', encoded = '', ...action] = url.pathname.split('/')
+    const name = decodeURIComponent(encoded)
     const route = `${request.method ?? ''} ${area}/${action.join('/')}`
     switch (route) {
       case 'GET health/': {
@@ -65,21 +73,24 @@ class GateRoutes {
         return this.#fetch(name, request, response)
       case 'POST repository/git-receive-pack':
         return this.#push(name, request, response)
+      case 'POST repository/fetched': {
+        await this.#service.fetches.begin(grantOf(request), name, requestOf(request))
+        json(response, 200, {})
+        return
+      }
       case 'GET repository/refs': {
-        const repository = await this.#repository(name)
-        const {repositories} = this.#service
-        const refs = Object.fromEntries(await repositories.refs(repository))
-        json(response, 200, {
-          repository: repository.name,
-          head: await repositories.defaultRef(repository),
-          refs,
-        })
+        json(response, 200, await this.#refs(name))
         return
       }
       case 'PUT repository/': {
         const {defaultBranch, objectFormat} = JSON.parse(
           (await bytesOf(request, MAX_JSON)).toString(),
         ) as InitRequest
+        if (name.includes('/'))
+          throw new CageError(`"${plain(name)}" is not a repository name`, {
+            code: 'REPOSITORY_NAME',
+            exitCode: ExitCode.usage,
+          })
         const {repository, created} = await this.#service.repositories.init(name, defaultBranch, objectFormat)
         await this.#service.journal.append({
           phase: 'event',
@@ -130,13 +141,13 @@ class GateRoutes {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    const repository = await this.#repository(name)
     if (service === 'git-receive-pack') {
-      const refs = await receiveAdvertisement(this.#service.repositories, repository)
+      const refs = await this.#receiveAdvertisement(name)
       head(response, 'application/x-git-receive-pack-advertisement')
       response.end(Buffer.concat([packet('# service=git-receive-pack\n'), flush, refs]))
       return
     }
+    const repository = await this.#repository(name)
     head(response, 'application/x-git-upload-pack-advertisement')
     const protocol = oneHeader(request, 'git-protocol')
     await uploadPack(this.#service.git, {
@@ -148,9 +159,37 @@ class GateRoutes {
     })
   }
 
+  /** Of a mirror: what the upstream says now. */
+  async #receiveAdvertisement(name: string): Promise<Buffer> {
+    if (name.includes('/')) {
+      const {refs, format} = await this.#service.mirrors.refresh(name, 'git-receive-pack')
+      return receiveAdvertisement(refs, format)
+    }
+    const repository = await this.#repository(name)
+    return receiveAdvertisement(await this.#service.repositories.refs(repository), repository.format)
+  }
+
+  async #refs(name: string): Promise<RefsAnswer> {
+    const {repositories, mirrors} = this.#service
+    if (name.includes('/')) {
+      const known = await repositories.find(name)
+      const before = known ? await repositories.refs(known) : new Map<string, string>()
+      const {repository, refs, head} = await mirrors.refresh(name, 'git-upload-pack')
+      return {
+        repository: name,
+        head: head ?? (await repositories.defaultRef(repository)),
+        refs: Object.fromEntries(refs),
+        before: Object.fromEntries(before),
+      }
+    }
+    const repository = await this.#repository(name)
+    const refs = Object.fromEntries(await repositories.refs(repository))
+    return {repository: repository.name, head: await repositories.defaultRef(repository), refs}
+  }
+
   async #fetch(name: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const repository = await this.#repository(name)
-    const record = await this.#service.fetches.begin(grantOf(request), repository, requestOf(request))
+    const record = await this.#service.fetches.begin(grantOf(request), repository.name, requestOf(request))
     await this.#fetchPlaces.use(async () => {
       head(response, 'application/x-git-upload-pack-result')
       const bytes = await uploadPack(this.#service.git, {
@@ -252,7 +291,13 @@ function fail(response: ServerResponse, error: unknown, log: (text: string) => v
     return
   }
   if (error instanceof CageError) {
-    const status = error.exitCode === ExitCode.notFound ? 404 : error.exitCode === ExitCode.usage ? 422 : 500
+    const status = error.code.startsWith('UPSTREAM_')
+      ? 503
+      : error.exitCode === ExitCode.notFound
+        ? 404
+        : error.exitCode === ExitCode.usage
+          ? 422
+          : 500
     json(response, status, errorAnswer(error.code, error.message, error.hints))
     return
   }

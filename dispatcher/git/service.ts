@@ -7,21 +7,25 @@ import type {Runner} from '../../core/runner.js'
 import {Journal} from '../journal/journal.js'
 import {ThreadScanPool, type ScanPool} from '../scan/pool.js'
 import {HostedUpstream} from '../upstream/hosted.js'
-import type {Upstream} from '../upstream/upstream.js'
-import type {RefCommand} from '../wire/receive-request.js'
+import {SmartHttpUpstream} from '../upstream/smart-http.js'
+import {SocketClient} from '../socket-client.js'
+import {OpenIntents} from '../journal/intents.js'
 import {GitPrograms} from './children.js'
 import {DocumentFiles} from './documents.js'
 import {FetchLog} from './fetch-log.js'
 import {writeDurably} from '../../core/durable-file.js'
 import {NamedLocks, Places} from './locks.js'
+import {Mirrors} from './mirrors.js'
 import {Maintenance} from './maintenance.js'
 import {PushEngine} from './push.js'
 import {Quarantine} from './quarantine.js'
-import {RepositoryStore} from './repositories.js'
+import {isMirror, RepositoryStore, type Refs, type Repository} from './repositories.js'
 
 export interface GitServiceOptions {
   /** repositories/, documents/, journal/, quarantine/ lie here */
   volume: string
+  /** on which `gate` answers for upstreams */
+  gateSocket: string
   runner: Runner
   clock: Clock
   /** module whose thread runs the scan worker */
@@ -33,6 +37,7 @@ export interface GitServiceOptions {
 export interface GitService {
   git: GitPrograms
   repositories: RepositoryStore
+  mirrors: Mirrors
   documents: DocumentFiles
   journal: Journal
   fetches: FetchLog
@@ -47,6 +52,7 @@ const scanDeadline = (bytes: number) => 30_000 + (bytes / (1024 * 1024)) * 1000
 /** Opens the volume, repairs what a crash left, and closes the journal's open intents before anything new begins. */
 export async function openGitService({
   volume,
+  gateSocket,
   runner,
   clock,
   scanModule,
@@ -56,12 +62,16 @@ export async function openGitService({
   const git = new GitPrograms(runner)
   const quarantineRoot = join(volume, 'quarantine')
   await Quarantine.removeAll(quarantineRoot)
-  const repositories = new RepositoryStore(join(volume, 'repositories'), git)
+  const repositories = new RepositoryStore(volume, git)
   await repositories.clean()
   const journal = await Journal.open(join(volume, 'journal'), clock)
-  const upstream = new HostedUpstream(git, repositories)
-  await closeIntents(journal, repositories, upstream)
-  await journal.append({phase: 'event', op: 'start'})
+  const hosted = new HostedUpstream(git, repositories)
+  const intents = new OpenIntents(journal)
+  await intents.open((name) => hostedRefs(repositories, name))
+  const gate = new SocketClient(gateSocket, 'gate')
+  const onFresh = (repository: Repository, refs: Refs) => intents.settle(repository.name, refs)
+  const mirrors = new Mirrors({git, repositories, gate, volume, onFresh})
+  const remote = new SmartHttpUpstream({git, mirrors, gate, log})
   const scan = new ThreadScanPool({
     module: scanModule,
     threads: Math.min(4, availableParallelism()),
@@ -74,7 +84,10 @@ export async function openGitService({
   const push = new PushEngine({
     git,
     repositories,
-    upstream,
+    upstreamOf: (repository) => (isMirror(repository) ? remote : hosted),
+    refresh: async (repository) => {
+      if (isMirror(repository)) await mirrors.refresh(repository.name, 'git-receive-pack')
+    },
     journal,
     scan,
     clock,
@@ -86,35 +99,15 @@ export async function openGitService({
     onStored: (repository) => maintenance.note(repository),
   })
   const documents = new DocumentFiles(join(volume, 'documents'))
-  return {git, repositories, documents, journal, fetches: new FetchLog(journal), push, maintenance, scan}
+  const fetches = new FetchLog(journal)
+  return {git, repositories, mirrors, documents, journal, fetches, push, maintenance, scan}
 }
 
-/** A push whose outcome was never recorded: the refs themselves say what became of it. */
-async function closeIntents(
-  journal: Journal,
-  repositories: RepositoryStore,
-  upstream: Upstream,
-): Promise<void> {
-  for (const intent of await journal.openIntents()) {
-    const repository = await repositories.find(String(intent['repository']))
-    const commands = intent['commands'] as RefCommand[]
-    const refs = repository
-      ? await upstream.settle(repository, commands)
-      : commands.map(({ref}) => ({ref, state: 'unknown' as const, reason: 'the repository is gone'}))
-    await journal.append({
-      phase: 'outcome',
-      op: 'push',
-      request: intent['request'],
-      task: intent['task'],
-      decision: refs.every(({state}) => state === 'done')
-        ? 'allow'
-        : refs.every(({state}) => state === 'refused')
-          ? 'error'
-          : 'unknown',
-      reconciled: true,
-      refs,
-    })
-  }
+/** The refs of a repository of this volume; undefined for what only its upstream can tell. */
+async function hostedRefs(repositories: RepositoryStore, name: string): Promise<Refs | undefined> {
+  if (name.includes('/')) return undefined
+  const repository = await repositories.find(name)
+  return repository ? repositories.refs(repository) : new Map()
 }
 
 async function fingerprintKey(path: string): Promise<Buffer> {

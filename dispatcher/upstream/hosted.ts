@@ -4,6 +4,7 @@ import {gitFailed, saysDiskFull, type GitPrograms} from '../git/children.js'
 import {syncDirectory} from '../../core/durable-file.js'
 import type {Repository, RepositoryStore} from '../git/repositories.js'
 import {zeroId, type RefCommand} from '../wire/receive-request.js'
+import {settled} from './settled.js'
 import type {AcceptedPush, RefOutcome, Upstream} from './upstream.js'
 
 /** The repository on the dispatcher's own volume is the upstream. */
@@ -36,14 +37,7 @@ export class HostedUpstream implements Upstream {
   }
 
   async settle(repository: Repository, commands: readonly RefCommand[]): Promise<RefOutcome[]> {
-    const refs = await this.#repositories.refs(repository)
-    const zero = zeroId(repository.format)
-    return commands.map(({ref, old, new: next}): RefOutcome => {
-      const now = refs.get(ref) ?? zero
-      if (now === next) return {ref, state: 'done'}
-      if (now === old) return {ref, state: 'refused', reason: 'not applied, safe to retry'}
-      return {ref, state: 'unknown', reason: 'the ref has moved on since'}
-    })
+    return settled(commands, await this.#repositories.refs(repository))
   }
 
   /** A pack of exactly the new objects, complete in itself, on disk with its directory before any ref names it. */

@@ -2,6 +2,8 @@ import type {Refs, Repository} from '../git/repositories.js'
 import type {RefCommand} from '../wire/receive-request.js'
 
 export interface AcceptedPush {
+  /** its name in messages and in the journal */
+  request: string
   repository: Repository
   /** in the client's order; old ids are what the push was judged against */
   commands: readonly RefCommand[]
@@ -12,6 +14,8 @@ export interface AcceptedPush {
   /** all refs or none */
   atomic: boolean
   signal: AbortSignal
+  /** one line for the person who pushes */
+  say: (text: string) => void
 }
 
 export interface RefOutcome {

@@ -7,11 +7,13 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {handleHeader, uid} from '../../core/layout.js'
 import type {GitGrant, SignedPart} from '../../policy/grant.js'
 import {generateGrantKey, newHandle, signGrant} from '../../policy/sign.js'
+import type {GitUpstream} from './git-upstream.js'
 import {GitSandbox} from './git-sandbox.js'
 import {egressGrant, gitGrant} from './grants.js'
 
 const PROJECT = 'shop-0a1b2c3d'
 const HOST = 'git.cage.internal'
+const FORGE = 'forge.example.com'
 const BANNER = [
   "import {createRequire as __createRequire} from 'node:module'",
   'const require = __createRequire(import.meta.url)',
@@ -47,6 +49,8 @@ export class TestDispatcher {
   readonly run: string
   readonly state: string
   readonly separate = process.getuid?.() === 0
+  /** whose repositories `gitAs` reaches beside the hosted ones */
+  upstream: GitUpstream | undefined
   port = 0
   healthPort = 0
   log = ''
@@ -169,6 +173,35 @@ export class TestDispatcher {
     this.box.remove()
   }
 
+  /** The dispatcher in front of somebody else's server, its credential told as the CLI does. */
+  static async startBefore(upstream: GitUpstream, options: {volume?: string} = {}): Promise<TestDispatcher> {
+    const dispatcher = await TestDispatcher.start(options)
+    dispatcher.upstream = upstream
+    dispatcher.tellUpstreams()
+    return dispatcher
+  }
+
+  tellUpstreams(over: Record<string, unknown> = {}, ...urls: string[]): void {
+    const {upstream} = this
+    if (!upstream) throw new Error('there is no upstream')
+    const way = {
+      address: '127.0.0.1',
+      port: upstream.port,
+      ca: upstream.ca,
+      credential: upstream.token,
+      ...over,
+    }
+    const upstreams = [upstream.url(), ...urls].map((url) => ({url, ...way}))
+    const {code, stdout} = this.control({op: 'upstream.put', upstreams, resolver: [], allowAddresses: []})
+    if (code !== 0) throw new Error(`upstream.put: ${stdout}`)
+  }
+
+  /** A task whose branches go to the upstream. */
+  upstreamTask(name: string, over: Partial<GitGrant> = {}, push: Partial<GitGrant['push']> = {}): TestTask {
+    const url = this.upstream?.url() ?? ''
+    return this.task(name, {upstream: {kind: 'git', url}, repository: 'org/app.git', ...over}, push)
+  }
+
   /** A signed document in place, and the handle that stands for it. */
   task(name: string, over: Partial<GitGrant> = {}, push: Partial<GitGrant['push']> = {}): TestTask {
     const task = this.signed(name, over, push)
@@ -208,8 +241,9 @@ export class TestDispatcher {
   }
 
   /** git as an agent runs it, with the header that its sidecar adds. */
-  gitAs(task: {handle: string}, where: string, ...args: string[]): Finished {
-    const {env, argv} = this.#client(task.handle, where, args)
+  gitAs(task: {handle: string; env?: Record<string, string>}, where: string, ...args: string[]): Finished {
+    const {env: own, argv} = this.#client(task.handle, where, args)
+    const env = {...own, ...task.env}
     const {status, stdout, stderr} = spawnSync('git', argv, {env, input: '', maxBuffer: 1 << 28})
     return {code: status ?? -1, stdout: stdout.toString(), stderr: stderr.toString()}
   }
@@ -250,9 +284,15 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
     return `https://${HOST}:${this.port}/${repository}`
   }
 
+  /** the upstream's repository as a task's client names it */
+  forgeUrl(repository = 'org/app.git'): string {
+    return `https://${FORGE}:${this.port}/${repository}`
+  }
+
   /** A clone of the task's own, with `origin` set. */
   clone(task: {handle: string}, name: string, ...args: string[]): string {
-    const {code, stderr} = this.gitAs(task, '.', 'clone', '-q', ...args, this.url(), name)
+    const url = this.upstream ? this.forgeUrl() : this.url()
+    const {code, stderr} = this.gitAs(task, '.', 'clone', '-q', ...args, url, name)
     if (code !== 0) throw new Error(stderr)
     return this.box.path(name)
   }
@@ -327,13 +367,21 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
   }
 
   #client(handle: string, where: string, args: string[]): {env: Record<string, string>; argv: string[]} {
-    const config = {
-      'http.extraHeader': `x-cage-handle: ${handle}`,
-      'http.sslCAInfo': `${this.#tls}/ca.crt`,
-      'http.curloptResolve': `${HOST}:${this.port}:127.0.0.1`,
+    const forge = `http.https://${FORGE}:${this.port}/.extraHeader`
+    const config: [string, string][] = [
+      ['http.extraHeader', `x-cage-handle: ${handle}`],
+      // As through the sidecar: the upstream's own name, which leads to the dispatcher.
+      [forge, `Host: ${FORGE}`],
+      ['http.sslCAInfo', `${this.#tls}/ca.crt`],
+      ['http.curloptResolve', `${HOST}:${this.port}:127.0.0.1`],
+      ['http.curloptResolve', `${FORGE}:${this.port}:127.0.0.1`],
+    ]
+    const env: Record<string, string> = {
+      ...this.box.env,
+      GIT_TERMINAL_PROMPT: '0',
+      GIT_CONFIG_COUNT: String(config.length),
     }
-    const env: Record<string, string> = {...this.box.env, GIT_TERMINAL_PROMPT: '0', GIT_CONFIG_COUNT: '3'}
-    Object.entries(config).forEach(([name, value], index) => {
+    config.forEach(([name, value], index) => {
       env[`GIT_CONFIG_KEY_${index}`] = name
       env[`GIT_CONFIG_VALUE_${index}`] = value
     })
@@ -395,7 +443,7 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
       '/CN=test CA',
     )
     openssl('req', ...key, '-keyout', 'tls.key', '-out', 'tls.csr', '-subj', `/CN=${HOST}`)
-    writeFileSync(`${this.#tls}/san`, `subjectAltName=DNS:${HOST}`)
+    writeFileSync(`${this.#tls}/san`, `subjectAltName=DNS:${HOST},DNS:${FORGE}`)
     const signer = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san']
     openssl('x509', '-req', '-in', 'tls.csr', ...signer, '-out', 'tls.crt')
     if (this.separate)

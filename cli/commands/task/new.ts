@@ -76,7 +76,7 @@ export default class TaskNew extends RestCommand<typeof TaskNew> {
       existing,
       args: this.rest,
       unattended: wait,
-      ...(base === undefined ? {} : {base}),
+      ...startsFrom(base ?? project.settings.repository.base),
       ...(prompt === undefined ? {} : {prompt}),
     })
     context.reporter.begin(`start the agent ${agent}`)
@@ -128,6 +128,11 @@ export default class TaskNew extends RestCommand<typeof TaskNew> {
       throw promptError(`the prompt has more than ${MAX_PROMPT_BYTES / 1024} KiB`)
     return given
   }
+}
+
+/** Neither said: the upstream's default branch. */
+function startsFrom(base: string | undefined): {base?: string} {
+  return base === undefined ? {} : {base}
 }
 
 async function readPrompt(file: string): Promise<string> {

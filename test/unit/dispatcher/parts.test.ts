@@ -55,12 +55,31 @@ describe('routes', () => {
 
   it('lead to what the document names', () => {
     const grant = gitGrant({read: ['https://git.cage.internal/lib.git', 'https://github.com/org/other']})
-    expect(['shop.git', 'lib.git', 'other.git', 'x.git'].map((name) => accessTo(grant, name))).toEqual([
-      'write',
-      'read',
-      'none',
-      'none',
-    ])
+    expect(['shop.git', 'lib.git', 'other.git', 'x.git'].map((name) => accessTo(grant, name).rights)).toEqual(
+      ['write', 'read', 'none', 'none'],
+    )
+    expect(accessTo(grant, 'github.com/Org/Other.git')).toEqual({
+      rights: 'read',
+      repository: 'github.com/org/other.git',
+    })
+  })
+
+  it('to an upstream are named by host and path, as the document writes them', () => {
+    const host = 'Forge.example.com:443'
+    const repository = 'forge.example.com/Group/sub/app.git'
+    for (const path of ['/Group/sub/app', '/Group/sub/app.git'])
+      expect(routeOf('POST', `${path}/git-receive-pack`, host)).toEqual({kind: 'push', repository})
+    for (const path of ['/Group/../app', '/Group//app', '/%47roup/app', '/.git', '', '/a b', '/a/./b'])
+      expect(routeOf('POST', `${path}/git-receive-pack`, host)).toEqual({kind: 'unknown'})
+    expect(routeOf('GET', '/ready', host)).toEqual({kind: 'unknown'})
+    const url = 'https://forge.example.com/group/sub/app/'
+    const grant = gitGrant({upstream: {kind: 'git', url}, repository: 'group/sub/app.git'})
+    expect(accessTo(grant, repository)).toEqual({
+      rights: 'write',
+      repository: 'forge.example.com/group/sub/app.git',
+    })
+    expect(accessTo(grant, 'app.git').rights).toBe('none')
+    expect(accessTo(grant, 'other.example.com/group/sub/app.git').rights).toBe('none')
   })
 })
 

@@ -258,6 +258,9 @@ credentials:
     ['egress: {presets: [npm, npm]}', 'twice'],
     ['repository: {upstream: "git@github.com:o/r"}', '`hosted` or an https'],
     ['repository: {upstream: "https://10.0.0.1/x.git"}', 'public host'],
+    ['repository: {upstream: "https://git.example.com:8443/x.git"}', 'under network.hosts'],
+    ['repository: {read: ["https://git.example.com/a/../x.git"]}', 'address of a repository'],
+    ['repository: {read: ["https://git.example.com/"]}', 'address of a repository'],
     ['repository: {credential: nobody}', 'no credential has this name'],
     ['repository: {base: "a..b"}', 'contains ..'],
     [
@@ -506,5 +509,31 @@ describe('who may say what', () => {
       symlinkSync('../x.pem', join(folder.folder, 'link.pem'))
       await expect(loadProject(folder.options)).rejects.toThrow(message)
     }
+  })
+})
+
+describe('hosts of the dispatcher', () => {
+  const upstream = 'repository: {upstream: "https://git.example.com/a.git"}'
+  const message = 'git.example.com is reached through the dispatcher'
+
+  test("the operator's rules may not name the upstream of cage.yaml", async () => {
+    for (const section of ['defaults', 'projects: {shop']) {
+      const rule = '{egress: {allow: [{host: git.example.com}]}}'
+      const operator = `${section}: ${rule}${section === 'defaults' ? '' : '}'}`
+      const [line = ''] = await problems(upstream, operator)
+      expect(line).toMatch(/config\.yaml:1:\d+ .*allow\[0\]\.host: /)
+      expect(line).toContain(message)
+    }
+    await load(upstream, 'projects: {other: {egress: {allow: [{host: git.example.com}]}}}')
+  })
+
+  test("rules of cage.yaml may not name the operator's upstream", async () => {
+    const [line = ''] = await problems(
+      'egress: {allow: [{host: git.example.com}]}',
+      `projects: {shop: {${upstream}}}`,
+    )
+    expect(line).toBe(
+      `cage.yaml:1:25 egress.allow[0].host: ${message}: it takes no egress rule, route or credential here`,
+    )
   })
 })

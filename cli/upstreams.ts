@@ -1,0 +1,84 @@
+import {realpath} from 'node:fs/promises'
+import {CageError, ExitCode} from '../core/errors.js'
+import {resolveCredentials} from '../policy/credentials.js'
+import {hostOf} from '../policy/dispatcher-hosts.js'
+import {readIfThere} from '../provision/state/files.js'
+import type {UpstreamSettings} from '../tasks/dispatcher.js'
+import {requireTrust} from './approval.js'
+import {isHosted} from './hosted-repository.js'
+import type {ProjectContext} from './project-context.js'
+import {requireSupported} from './supported.js'
+
+/** Addresses of everything that branches go to or come from, beside the dispatcher's own repositories. */
+export function upstreamUrls({settings}: Pick<ProjectContext, 'settings'>): string[] {
+  const {upstream, read} = settings.repository
+  return [...new Set([...(isHosted(settings) ? [] : [upstream]), ...read])]
+}
+
+/** What lies elsewhere can be reached by this version, and is approved. Errors: exit 3, exit 4. */
+export async function requireUpstreams(project: ProjectContext): Promise<void> {
+  if (upstreamUrls(project).length === 0) return
+  requireSupported(project.settings)
+  await requireTrust(project)
+}
+
+/**
+ * Ways and credentials to the upstreams, for the dispatcher's `gate`; undefined when nothing is elsewhere. The
+ * credential of the project goes to the upstream's host and no other.
+ * Errors: NOT_TRUSTED (exit 4) before any credential is looked up, CREDENTIAL_MISSING (exit 3).
+ */
+export function upstreamSettings(project: ProjectContext): (() => Promise<UpstreamSettings>) | undefined {
+  const urls = upstreamUrls(project)
+  if (urls.length === 0) return undefined
+  return async () => {
+    await requireUpstreams(project)
+    const {repository, network} = project.settings
+    const credential = await upstreamCredential(project)
+    return {
+      upstreams: urls.map((url) => {
+        const way = network.hosts.find(({host}) => host === hostOf(url))
+        return {
+          url,
+          ...(way
+            ? {address: way.address, port: way.port, ...(way.ca === undefined ? {} : {ca: way.ca})}
+            : {}),
+          ...(credential !== undefined && hostOf(url) === hostOf(repository.upstream) ? {credential} : {}),
+        }
+      }),
+      resolver: await resolvers(project),
+      allowAddresses: network.allowAddresses,
+    }
+  }
+}
+
+/** The operator's resolvers, else the machine's own. */
+export async function resolvers(project: ProjectContext): Promise<string[]> {
+  const {resolver} = project.settings.network
+  if (resolver.length > 0) return resolver
+  const {machine} = await project.machine()
+  return [(await machine.facts()).resolver]
+}
+
+async function upstreamCredential(project: ProjectContext): Promise<string | undefined> {
+  const {settings, runner, env, homes, repository} = project
+  const name = settings.repository.credential
+  if (name === undefined) return undefined
+  const declared = settings.credentials.filter((credential) => credential.name === name)
+  if (declared.length === 0) {
+    throw new CageError(`no credential is named ${name}, which \`repository.credential\` asks for`, {
+      code: 'CREDENTIAL_MISSING',
+      exitCode: ExitCode.precondition,
+      hints: [`Declare it in cage.yaml under \`credentials\`, or in your own config.yaml.`],
+    })
+  }
+  const values = await resolveCredentials(declared, {
+    env,
+    runner,
+    platform: process.platform,
+    readFile: readIfThere,
+    realpath: (path) => realpath(path),
+    repository: repository.directory,
+    home: homes.user,
+  })
+  return values[name]
+}

@@ -1,0 +1,175 @@
+import {Resolver} from 'node:dns/promises'
+import {Agent, request as send} from 'node:https'
+import type {IncomingMessage} from 'node:http'
+import type {LookupFunction} from 'node:net'
+import type {Readable} from 'node:stream'
+import {pipeline} from 'node:stream/promises'
+import {CageError, messageOf} from '../../core/errors.js'
+import {compileAddressGuard} from '../../policy/addresses.js'
+import type {CredentialUse} from './credential.js'
+import type {Upstream, Upstreams} from './upstreams.js'
+
+const CONNECT_MS = 20_000
+const IDLE_MS = 300_000
+/** servers close idle connections after five seconds and more; one that is about to be closed is not used */
+const REUSE_MS = 4000
+
+export interface UpstreamCall {
+  method: 'GET' | 'POST'
+  /** behind the repository's path, e.g. `/info/refs?service=git-upload-pack` */
+  target: string
+  headers?: Record<string, string>
+  body?: Readable | Buffer
+  use: CredentialUse
+  signal?: AbortSignal
+}
+
+/** Connections to upstreams: TLS, kept alive, to the addresses they may have, with the credential added at the last moment. */
+export class UpstreamClient {
+  readonly #upstreams: Upstreams
+  readonly #agents = new Map<string, Agent>()
+
+  constructor(upstreams: Upstreams) {
+    this.#upstreams = upstreams
+  }
+
+  /**
+   * The answer with status 200, its body still to be read.
+   * Errors: UPSTREAM_UNKNOWN, UPSTREAM_UNREACHABLE, UPSTREAM_REFUSED, UPSTREAM_NOT_FOUND, UPSTREAM_FAILED, without secrets.
+   */
+  async ask(name: string, call: UpstreamCall): Promise<IncomingMessage> {
+    const upstream = this.#upstreams.get(name)
+    let answer = await this.#send(upstream, call)
+    if (answer.statusCode === 401 && call.body === undefined) {
+      const challenge = answer.headers['www-authenticate'] ?? ''
+      if (upstream.credential?.refused(challenge) === true) {
+        answer.resume()
+        answer = await this.#send(upstream, call)
+      }
+    }
+    if (answer.statusCode === 200) return answer
+    answer.destroy()
+    throw failure(upstream, answer.statusCode ?? 0)
+  }
+
+  async #send(upstream: Upstream, call: UpstreamCall): Promise<IncomingMessage> {
+    const authorization = await upstream.credential?.authorization(call.use)
+    for (let attempt = 0; ; attempt++) {
+      const {answer, reused} = this.#once(upstream, call, authorization)
+      try {
+        return await answer
+      } catch (cause) {
+        // A kept connection that the server closed in this moment: what has no body may simply be asked again.
+        if (reused() && attempt === 0 && call.body === undefined && call.signal?.aborted !== true) continue
+        throw new CageError(
+          `the upstream ${upstream.host} cannot be reached right now: ${this.#upstreams.redact(messageOf(cause))}`,
+          {code: 'UPSTREAM_UNREACHABLE'},
+        )
+      }
+    }
+  }
+
+  #once(
+    upstream: Upstream,
+    {method, target, headers, body, signal}: UpstreamCall,
+    authorization: string | undefined,
+  ): {answer: Promise<IncomingMessage>; reused: () => boolean} {
+    const request = send({
+      agent: this.#agent(upstream),
+      headers: {
+        host: upstream.name.split('/')[0],
+        'user-agent': 'git/cage',
+        ...headers,
+        ...(authorization === undefined ? {} : {authorization}),
+      },
+      host: upstream.address ?? upstream.host,
+      method,
+      path: `${upstream.path}${target}`,
+      port: upstream.port,
+      ...(signal ? {signal} : {}),
+    })
+    const answer = new Promise<IncomingMessage>((resolve, reject) => {
+      request.on('response', resolve).on('error', reject)
+    })
+    const late = setTimeout(() => request.destroy(new Error('no connection in time')), CONNECT_MS)
+    const connected = () => clearTimeout(late)
+    request.on('socket', (socket) => {
+      if (socket.connecting) socket.once('secureConnect', connected)
+      else connected()
+    })
+    request.on('close', connected)
+    request.setTimeout(IDLE_MS, () => request.destroy(new Error('it stands still')))
+    if (body === undefined || Buffer.isBuffer(body)) request.end(body)
+    else pipeline(body, request).catch((error: unknown) => request.destroy(error as Error))
+    return {answer, reused: () => request.reusedSocket}
+  }
+
+  #agent(upstream: Upstream): Agent {
+    const {host, port, address, ca} = upstream
+    const key = JSON.stringify([host, port, address, ca])
+    const known = this.#agents.get(key)
+    if (known) return known
+    const agent = new Agent({
+      keepAlive: true,
+      maxSockets: 64,
+      minVersion: 'TLSv1.2',
+      servername: host,
+      timeout: REUSE_MS,
+      ...(ca === undefined ? {} : {ca}),
+      ...(address === undefined ? {lookup: this.#lookup()} : {}),
+    })
+    this.#agents.set(key, agent)
+    return agent
+  }
+
+  /** By the operator's resolver and no file of this container; an answer that is no public address is no answer. */
+  #lookup(): LookupFunction {
+    return (name, options, done) => {
+      this.#addresses(name).then(
+        (addresses) =>
+          options.all === true
+            ? done(
+                null,
+                addresses.map((address) => ({address, family: 4})),
+              )
+            : done(null, addresses[0] ?? '', 4),
+        (error: unknown) => done(error as NodeJS.ErrnoException, ''),
+      )
+    }
+  }
+
+  async #addresses(name: string): Promise<string[]> {
+    const resolver = new Resolver({timeout: 5000, tries: 3})
+    if (this.#upstreams.resolver.length === 0) throw new Error('there is no resolver')
+    resolver.setServers([...this.#upstreams.resolver])
+    const mayDial = compileAddressGuard(this.#upstreams.allowAddresses)
+    const addresses = (await resolver.resolve4(name)).filter((address) => mayDial(address).allowed)
+    if (addresses.length === 0) throw new Error('it has no public address')
+    return addresses
+  }
+}
+
+function failure({host, credential}: Upstream, status: number): CageError {
+  if (status === 401 || status === 403) {
+    const why = credential
+      ? 'does not accept the credential of this project'
+      : 'asks for a credential, and this project names none'
+    return new CageError(
+      `the upstream ${host} ${why} (status ${status}): a person has to look at \`repository.credential\``,
+      {
+        code: 'UPSTREAM_REFUSED',
+      },
+    )
+  }
+  if (status === 404)
+    return new CageError(`the upstream ${host} has no such repository, or does not show it`, {
+      code: 'UPSTREAM_NOT_FOUND',
+    })
+  if (status >= 300 && status < 400)
+    return new CageError(`the upstream ${host} sends elsewhere: a person has to write the new address`, {
+      code: 'UPSTREAM_FAILED',
+    })
+  return new CageError(`the upstream ${host} failed with status ${status}; try again later`, {
+    code: 'UPSTREAM_FAILED',
+  })
+}
