@@ -134,7 +134,7 @@ function rights(files: ConfigFiles, layers: readonly Layer[], project: ProjectFi
       deny: rules(layers, 'deny'),
       audit: rules(layers, 'audit'),
       routes: layers.flatMap(({sections}) =>
-        Object.entries(sections.egress?.routes ?? {}).map(([name, {url, ca}]) => route(files, name, url, ca)),
+        Object.entries(sections.egress?.routes ?? {}).map(([name, value]) => route(files, name, value)),
       ),
     },
     credentials: credentials(files, project?.credentials ?? []),
@@ -153,13 +153,14 @@ function rights(files: ConfigFiles, layers: readonly Layer[], project: ProjectFi
 function budget(layers: readonly Layer[]): BudgetSettings {
   const result: BudgetSettings = {}
   for (const {origin, sections} of layers) {
-    const {tokens, usd, time} = sections.task?.budget ?? {}
+    const {tokens, usd, time, upload} = sections.task?.budget ?? {}
     const given: BudgetSettings = {
       ...(tokens === undefined ? {} : {tokens}),
       ...(usd === undefined ? {} : {usd}),
       ...(time === undefined ? {} : {seconds: parseDuration(time) ?? 0}),
+      ...(upload === undefined ? {} : {uploadBytes: bytes(upload)}),
     }
-    for (const key of ['tokens', 'usd', 'seconds'] as const) {
+    for (const key of ['tokens', 'usd', 'seconds', 'uploadBytes'] as const) {
       const value = given[key]
       if (value === undefined) continue
       const wins = origin.startsWith('config.yaml:projects.')
@@ -210,8 +211,13 @@ export function canonicalRuleHost(host: string): string {
   return host.startsWith('*.') ? `*.${name}` : name
 }
 
-function route(files: ConfigFiles, name: string, url: string, ca: string | undefined): RouteSettings {
-  return {name, url, address: routeAddress(files.operator, url) ?? '', ...pemOf(files, ca)}
+function route(
+  files: ConfigFiles,
+  name: string,
+  {url, ca, pin}: {url: string; ca?: string; pin?: string},
+): RouteSettings {
+  const address = routeAddress(files.operator, url) ?? ''
+  return {name, url, address, ...pemOf(files, ca), ...(pin === undefined ? {} : {pin})}
 }
 
 /** The address a route leads to: that in the URL, or the operator's way to its name; undefined = nobody said. */

@@ -1,6 +1,7 @@
 import {routedHosts} from './build.js'
 import {gitHost} from '../core/layout.js'
 import type {CredentialBinding, EgressGrant, EgressRule, GitGrant} from './grant.js'
+import {inferenceHost} from './models.js'
 import {presetOf} from './presets.js'
 import type {CredentialSettings, InjectSettings, ProjectSettings, Rights, RuleSettings} from './settings.js'
 import type {AgentNeeds} from './shipped-agents.js'
@@ -32,7 +33,6 @@ export interface CompiledGrant {
 }
 
 const PUSH_LIMITS = {packBytes: 200 * 2 ** 20, objects: 50_000, commits: 500, refs: 8, seconds: 120}
-const INFERENCE = 'inference.local'
 
 export function compileGrant(input: CompileInput): CompiledGrant {
   const {settings, agent, id, task, revision, dispatcher, placeholders} = input
@@ -113,17 +113,20 @@ export function compileRules(egress: Rights['egress'], presetNames: readonly str
 }
 
 function presetRules(name: string): EgressRule[] {
-  return (presetOf(name)?.rules ?? []).map(({id, host, port, scheme, methods, paths, urlBytes, rate}) => ({
-    id: `preset:${name}/${id}`,
-    effect: 'allow',
-    host,
-    port: port ?? 443,
-    scheme: scheme ?? 'https',
-    methods: [...methods],
-    ...(paths ? {paths: [...paths]} : {}),
-    ...(urlBytes === undefined ? {} : {urlBytes}),
-    ...(rate ? {rate} : {}),
-  }))
+  return (presetOf(name)?.rules ?? []).map(
+    ({id, host, port, scheme, methods, paths, urlBytes, hosts, rate}) => ({
+      id: `preset:${name}/${id}`,
+      effect: 'allow',
+      host,
+      port: port ?? 443,
+      scheme: scheme ?? 'https',
+      methods: [...methods],
+      ...(paths ? {paths: [...paths]} : {}),
+      ...(urlBytes === undefined ? {} : {urlBytes}),
+      ...(hosts === undefined ? {} : {hosts}),
+      ...(rate ? {rate} : {}),
+    }),
+  )
 }
 
 function compileRule(rule: RuleSettings, effect: EgressRule['effect']): EgressRule {
@@ -152,7 +155,7 @@ function wireForm(inject: InjectSettings): CredentialBinding['inject'] {
 /** Hosts whose bodies are conversations: a key that an agent once read would end them for good. */
 function modelHosts(settings: Pick<Rights, 'egress'>, presetNames: readonly string[]): string[] {
   const known = presetNames.flatMap((name) => presetOf(name)?.modelHosts ?? [])
-  const inference = settings.egress.routes.some(({name}) => name === INFERENCE) ? [INFERENCE] : []
+  const inference = settings.egress.routes.some(({name}) => name === inferenceHost) ? [inferenceHost] : []
   return [...new Set([...known, ...inference])].sort()
 }
 

@@ -11,6 +11,7 @@ export function ruleCovers(wide: EgressRule, narrow: EgressRule): boolean {
     (wide.websocket === true || narrow.websocket !== true) &&
     mcpCovers(wide.mcp, narrow.mcp) &&
     wide.urlBytes === undefined &&
+    wide.hosts === undefined &&
     wide.rate === undefined
   )
 }

@@ -3,6 +3,7 @@ import {canonicalAuthority, canonicalTarget, isRefused} from './canonical.js'
 import {compileRules, usedPresets} from './compile.js'
 import {compileEgress, type EgressReason} from './decide-egress.js'
 import {dispatcherHosts} from './dispatcher-hosts.js'
+import {decideWithRoutes} from './models.js'
 import type {ProjectSettings} from './settings.js'
 import type {AgentNeeds} from './shipped-agents.js'
 
@@ -38,11 +39,13 @@ export function explain(
   const {scheme, host, port, path, query} = parseUrl(url)
   if (dispatcherHosts(settings.repository).includes(host))
     return {decision: 'allow', rule: 'builtin:dispatcher', reason: 'goes to the dispatcher, which decides'}
-  if (settings.egress.routes.some(({name}) => name === host) && scheme === 'https' && port === 443)
-    return {decision: 'allow', rule: `route:${host}`, reason: 'a route leads there'}
   const matcher = compileEgress(compileRules(settings.egress, usedPresets(settings, agent)))
   const websocket = /^wss?:/i.test(url)
-  const decided = matcher.decide({scheme, host, port, method: method.toUpperCase(), path, query, websocket})
+  const request = {scheme, host, port, method: method.toUpperCase(), path, query, websocket}
+  const isRoute = settings.egress.routes.some(({name}) => name === host)
+  const decided = decideWithRoutes(matcher, isRoute, request)
+  if (decided.rule === `route:${host}`)
+    return {decision: 'allow', rule: decided.rule, reason: 'a route leads there'}
   return {decision: decided.decision, rule: decided.rule, reason: reasons[decided.reason]}
 }
 

@@ -59,14 +59,14 @@ export interface Sections {
     files?: string[]
     setup?: string
     author?: string
-    budget?: {tokens?: number; usd?: number; time?: string}
+    budget?: {tokens?: number; usd?: number; time?: string; upload?: string}
   }
   egress?: {
     presets?: string[]
     allow?: RuleFile[]
     deny?: RuleFile[]
     audit?: RuleFile[]
-    routes?: Record<string, {url: string; ca?: string}>
+    routes?: Record<string, {url: string; ca?: string; pin?: string}>
   }
   git?: {
     push?: {force?: boolean; delete?: boolean; tags?: string[]; deny?: string[]; maxBlob?: string}

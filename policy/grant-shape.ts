@@ -109,6 +109,7 @@ const egressRule = record(
     websocket: flag,
     mcp: record({}, {tools: list(text), methods: list(text)}),
     urlBytes: count,
+    hosts: count,
     rate: record({}, {rps: amount, concurrency: count, bytesUp: count}),
   },
 )
@@ -137,10 +138,10 @@ const egressGrant = record(
     rules: list(egressRule),
     credentials: list(credentialBinding),
     hosts: list(record({host: filled, address: filled, port}, {ca: filled})),
-    routes: list(record({name: filled, url: filled, address: filled}, {ca: filled})),
+    routes: list(record({name: filled, url: filled, address: filled}, {ca: filled, pin: filled})),
     allowAddresses: list(filled),
     detectors: record({audit: list(filled)}),
-    budget: record({}, {tokens: count, usd: amount, seconds: count}),
+    budget: record({}, {tokens: count, usd: amount, seconds: count, uploadBytes: count}),
   },
   {upstreamProxy: filled},
 )

@@ -48,7 +48,9 @@ export interface EgressRule {
   mcp?: {tools?: string[]; methods?: string[]}
   /** longest path and query together; absent = no limit of its own */
   urlBytes?: number
-  /** `bytesUp` per hour */
+  /** distinct names that a wildcard may be used for in the life of the task; absent = no limit of its own */
+  hosts?: number
+  /** `bytesUp` per hour: address, headers and body */
   rate?: {rps?: number; concurrency?: number; bytesUp?: number}
 }
 
@@ -81,6 +83,8 @@ export interface EgressRoute {
   url: string
   address: string
   ca?: string
+  /** `sha256/` + base64 of the SHA-256 of its public key (SPKI); without `ca` it alone is checked */
+  pin?: string
 }
 
 export interface EgressGrant {
@@ -108,7 +112,7 @@ export interface EgressGrant {
   upstreamProxy?: string
   /** what a pattern finding does per host; absent = deny. Exact values handed out by cage are always denied */
   detectors: {audit: string[]}
-  budget: {tokens?: number; usd?: number; seconds?: number}
+  budget: {tokens?: number; usd?: number; seconds?: number; uploadBytes?: number}
 }
 
 export type GitPrincipal = 'task' | 'operator'

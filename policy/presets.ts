@@ -17,6 +17,8 @@ export interface PresetRule {
   methods: readonly string[]
   paths?: readonly string[]
   urlBytes?: number
+  /** distinct names in the life of a task */
+  hosts?: number
   rate?: {rps?: number; concurrency?: number; bytesUp?: number}
 }
 
@@ -147,6 +149,7 @@ export const presets: Readonly<Record<string, Preset>> = {
         host: '*',
         methods: read,
         urlBytes: 2048,
+        hosts: 100,
         rate: {rps: 5, concurrency: 8, bytesUp: 10 * 1024 * 1024},
       },
     ],

@@ -22,6 +22,8 @@ export interface RouteSettings {
   address: string
   /** PEM */
   ca?: string
+  /** `sha256/` + base64 of the SHA-256 of its public key */
+  pin?: string
 }
 
 export type CredentialSource =
@@ -63,6 +65,7 @@ export interface BudgetSettings {
   tokens?: number
   usd?: number
   seconds?: number
+  uploadBytes?: number
 }
 
 /** The part of the settings that `cage.yaml` can widen. */

@@ -165,8 +165,15 @@ function egressItems({egress}: Rights, {egress: base}: Rights): Item[] {
   const routes = egress.routes
     .filter((route) => !base.routes.some((known) => JSON.stringify(known) === JSON.stringify(route)))
     .map((route) => ({
-      text: `egress: ${route.name} leads to ${route.url}, address ${route.address}${route.ca === undefined ? '' : `, with a CA of its own (${hashOf(route.ca).slice(0, 16)})`}`,
-      result: ['route', route.name, route.url, route.address, route.ca ?? null],
+      text: `egress: ${route.name} leads to ${route.url}, address ${route.address}${route.ca === undefined ? '' : `, with a CA of its own (${hashOf(route.ca).slice(0, 16)})`}${route.pin === undefined ? '' : `, with the key ${route.pin}`}`,
+      result: [
+        'route',
+        route.name,
+        route.url,
+        route.address,
+        route.ca ?? null,
+        ...(route.pin === undefined ? [] : [route.pin]),
+      ],
     }))
   return [...rules, ...routes]
 }

@@ -16,19 +16,46 @@ export interface Substitution {
 /** Where clients put a credential of their own. On a bound host they would act for somebody else. */
 const callerCredentials: ReadonlySet<string> = new Set([
   'api-key',
+  'apikey',
+  'authentication',
   'authorization',
   'cookie',
+  'deploy-token',
+  'job-token',
   'private-token',
+  'x-access-token',
   'x-amz-security-token',
   'x-api-key',
+  'x-api-token',
+  'x-auth-key',
   'x-auth-token',
   'x-goog-api-key',
+  'x-goog-iam-authorization-token',
+  'x-vault-token',
+])
+
+/** Parameters of an address that say who asks; signed addresses included. */
+const callerParameters: ReadonlySet<string> = new Set([
+  'access_token',
+  'api-key',
+  'api_key',
+  'apikey',
+  'auth_token',
+  'client_secret',
+  'oauth_token',
+  'private_token',
+  'sig',
+  'x-amz-credential',
+  'x-amz-security-token',
+  'x-amz-signature',
+  'x-goog-credential',
+  'x-goog-signature',
 ])
 
 /**
  * Puts real values in place of placeholders: only in the bound header, only when the whole value fits the template,
- * only over TLS. Any other credential of the caller on such a host is dropped; a foreign one in the bound header is
- * refused. Throws Denial.
+ * only over TLS. Any other credential of the caller on such a host is dropped, as it is at models and routes; a foreign
+ * one in the bound header is refused. Throws Denial.
  */
 export function substituteHeaders(
   headers: Headers,
@@ -36,7 +63,11 @@ export function substituteHeaders(
   enforcement: Enforcement,
 ): Substitution {
   const bindings = enforcement.bindingsOf(endpoint.host, endpoint.port)
-  if (bindings.length === 0) return {headers, judged: headers, used: []}
+  if (!enforcement.stripsCallers(endpoint.host, endpoint.port)) return {headers, judged: headers, used: []}
+  if (bindings.length === 0) {
+    const kept = headers.filter(([name]) => !callerCredentials.has(name.toLowerCase()))
+    return {headers: kept, judged: kept, used: []}
+  }
   if (endpoint.scheme !== 'https') throw new Denial('credential_plaintext')
   const result: Substitution = {headers: [], judged: [], used: []}
   for (const [name, value] of headers) {
@@ -53,6 +84,18 @@ export function substituteHeaders(
     result.used.push(match.name)
   }
   return result
+}
+
+/** An address that carries a credential of the caller, where it would act for somebody else. Throws Denial. */
+export function checkQuery({host, port, query}: Endpoint & {query: string}, enforcement: Enforcement): void {
+  if (query === '' || !enforcement.stripsCallers(host, port)) return
+  for (const name of new URLSearchParams(query).keys()) {
+    const folded = name.toLowerCase()
+    // Elsewhere `key` is a word like any other.
+    const isKey = folded === 'key' && host.endsWith('.googleapis.com')
+    if (isKey || callerParameters.has(folded))
+      throw new Denial('credential_foreign', {detail: `query ${folded}`})
+  }
 }
 
 /** The header that a binding speaks of, lower case. */

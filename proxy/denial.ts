@@ -40,7 +40,8 @@ const hints: Record<string, string> = {
   budget_unavailable: 'What was spent cannot be written down, so nothing may be spent. Tell the person.',
   budget_unmetered:
     'This task has a budget, and what this call costs cannot be counted. Use messages, chat completions or responses.',
-  credential_foreign: 'Leave this header to the value that the environment variable holds.',
+  credential_foreign:
+    'Use the value that the environment variable holds, in its header, and no credential of your own.',
   credential_missing: 'The credential has no value on the side of the person. Tell the person.',
   credential_unsupported: 'This way of signing requests is not supported.',
   grant_invalid: 'The grant of this task is not valid, so nothing may leave. Tell the person.',
@@ -49,6 +50,7 @@ const hints: Record<string, string> = {
     'The grant is older than one seen before, so nothing may leave until the current one arrives.',
   host_not_allowed:
     'The policy names no such host. Go on without it, or ask the person to add it to cage.yaml.',
+  host_budget: 'This task has read from as many different hosts as it may.',
   name_budget: 'Too many different names, or a name too long, under a wildcard.',
   placeholder_unbound: 'A placeholder may stand only in its own header on its own host.',
   rate_limited: 'Wait, then try again.',

@@ -1,5 +1,7 @@
+import {createHash} from 'node:crypto'
 import {connect as connectTcp, isIP, type Socket} from 'node:net'
 import {connect as connectTls, createSecureContext, type SecureContext, type TLSSocket} from 'node:tls'
+import type {EgressRoute} from '../policy/grant.js'
 import {messageOf} from '../core/errors.js'
 import {gitHost} from '../core/layout.js'
 import {Denial} from './denial.js'
@@ -16,7 +18,7 @@ interface Route {
   addresses: string[]
   port: number
   /** absent = plain text */
-  tls?: {name: string; context: SecureContext}
+  tls?: {name: string; context: SecureContext; pin?: string; pinAlone?: boolean}
   /** asked to CONNECT to this after dialling */
   through?: string
 }
@@ -67,7 +69,7 @@ export class Dialer {
       return {
         addresses: [route.address],
         port: Number(url.port) || (isTls ? 443 : 80),
-        ...(isTls ? tls(name, route.ca) : {}),
+        ...(isTls ? {tls: {...tls(name, route.ca).tls, ...pinOf(route)}} : {}),
       }
     }
     const fixed = enforcement.hostRoute(host)
@@ -146,15 +148,31 @@ function connected<T extends Socket>(socket: T, event: 'connect' | 'secureConnec
   })
 }
 
-async function secured(socket: Socket, tls: {name: string; context: SecureContext}): Promise<TLSSocket> {
+async function secured(socket: Socket, tls: NonNullable<Route['tls']>): Promise<TLSSocket> {
   const secure = connectTls({
     socket,
     secureContext: tls.context,
     // An address is no server name, but it is what the certificate must hold.
     ...(isIP(tls.name) ? {host: tls.name} : {servername: tls.name}),
     ALPNProtocols: ['http/1.1'],
+    rejectUnauthorized: tls.pinAlone !== true,
   })
-  return connected(secure, 'secureConnect')
+  await connected(secure, 'secureConnect')
+  if (tls.pin !== undefined && keyOf(secure) !== tls.pin) {
+    secure.destroy()
+    throw Object.assign(new Error('the public key is not the pinned one'), {code: 'CERT_PIN'})
+  }
+  return secure
+}
+
+function pinOf({pin, ca}: EgressRoute): {pin?: string; pinAlone?: boolean} {
+  return pin === undefined ? {} : {pin, pinAlone: ca === undefined}
+}
+
+/** `sha256/` + base64 of the SHA-256 of the public key (SPKI) that the other side proved to hold. */
+function keyOf(socket: TLSSocket): string | undefined {
+  const key = socket.getPeerX509Certificate()?.publicKey.export({type: 'spki', format: 'der'})
+  return key && `sha256/${createHash('sha256').update(key).digest('base64')}`
 }
 
 /** CONNECT through the operator's proxy; what it sends after its header block would be no TLS of the host's. */

@@ -7,6 +7,7 @@ import {
   type EgressRequest,
 } from '../policy/decide-egress.js'
 import type {CredentialBinding, EgressGrant, EgressRoute, HostRoute} from '../policy/grant.js'
+import {decideWithRoutes, isModelHost} from '../policy/models.js'
 import {CageError} from '../core/errors.js'
 import {gitHost} from '../core/layout.js'
 import {createScanner} from '../scan/scanner.js'
@@ -75,10 +76,12 @@ export class Enforcement {
   }
 
   decide(request: EgressRequest): EgressDecision {
-    const decision = this.#matcher.decide(request)
-    const isRoute = decision.reason === 'host_not_allowed' && this.#routes.has(request.host)
-    if (!isRoute || request.scheme !== 'https' || request.port !== 443) return decision
-    return {decision: 'allow', rule: `route:${request.host}`, reason: 'allowed', matched: []}
+    return decideWithRoutes(this.#matcher, this.#routes.has(request.host), request)
+  }
+
+  /** Whether the caller's own credentials are dropped: it is the person's account there, or nobody's. */
+  stripsCallers(host: string, port: number): boolean {
+    return this.#routes.has(host) || isModelHost(host) || this.bindingsOf(host, port).length > 0
   }
 
   inspectsMcp(host: string, port: number): boolean {
@@ -91,6 +94,12 @@ export class Enforcement {
 
   route(host: string): EgressRoute | undefined {
     return this.#routes.get(host)
+  }
+
+  /** Where the route of that name leads. */
+  routeUrl(host: string): URL | undefined {
+    const route = this.#routes.get(host)
+    return route && new URL(route.url)
   }
 
   bindingsOf(host: string, port: number): readonly CredentialBinding[] {

@@ -76,7 +76,7 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
   const exchange = new Exchange({
     grants,
     names,
-    limits: new Limits(),
+    limits: new Limits(Date.now, counters),
     budget,
     held: new HeldBytes(MAX_HELD_BYTES),
     dialer: new Dialer(systemRoots),

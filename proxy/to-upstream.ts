@@ -2,7 +2,7 @@ import type {EgressDecision, EgressRequest} from '../policy/decide-egress.js'
 import {admitBody, heldBytes, type Body} from './body.js'
 import type {Shape} from './budget/calls.js'
 import {beginCall, meteredShape, MODEL_BODY_BYTES} from './budget/metered.js'
-import {bindsBody, substituteBody, substituteHeaders} from './credentials.js'
+import {bindsBody, checkQuery, substituteBody, substituteHeaders} from './credentials.js'
 import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
 import type {Headers, RequestFacts} from './facts.js'
@@ -24,6 +24,7 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   if (!known) throw new Denial('host_not_allowed')
   if (visit.names.admit(facts.host, known.wildcard) === undefined) throw new Denial('name_budget')
 
+  checkQuery(facts, enforcement)
   const substituted = substituteHeaders(facts.headers, facts, enforcement)
   const inspection = new Inspection(enforcement.detectors(facts))
   note.findings = inspection.recorded
@@ -44,7 +45,8 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
       bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
     note.credentials = [...substituted.used, ...(bound?.used ?? [])]
     const ready = bound ? {kind: 'whole' as const, bytes: bound.body} : body
-    const admission = visit.limits.admit(decision.matched)
+    const {uploadBytes} = enforcement.grant.budget
+    const admission = visit.limits.admit(decision.matched, {host: facts.host, uploadBytes})
     return await send(visit, {headers: substituted.headers, body: ready, shape}, inspection, admission)
   } finally {
     giveBack()
@@ -67,10 +69,12 @@ async function send(
   const {facts, enforcement, note, tunnel} = visit
   const replacements = replacementsFor(facts.host, enforcement)
   const key = `${facts.scheme}://${facts.host}:${facts.port}`
-  const path = `${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`
+  const target = enforcement.routeUrl(facts.host)
+  const prefix = target?.pathname.replace(/\/+$/, '') ?? ''
+  const path = `${prefix}${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`
   const isRead = replacements !== undefined || sent.shape !== undefined
   const headers: Headers = [
-    ['host', hostHeader(facts)],
+    ['host', target?.host ?? hostHeader(facts)],
     ...(isRead ? plainAnswer(sent.headers) : sent.headers),
   ]
   const judge = (payload: Buffer) => {
@@ -79,7 +83,8 @@ async function send(
   }
   try {
     const bytes = sent.body.kind === 'whole' ? sent.body.bytes : Buffer.alloc(0)
-    admission.sent(bytes.length)
+    // Names and addresses carry data as well as bodies do.
+    admission.sent(bytes.length + path.length + headers.flat().join('').length)
     const call = sent.shape && (await beginCall(visit, sent.shape, bytes))
     const body: Body = call ? {kind: 'whole', bytes: call.body} : sent.body
     let outcome: Outcome | undefined

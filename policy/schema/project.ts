@@ -84,6 +84,7 @@ export const budget = object('Hard stops of one task.', {
     'x-expected': 'a duration such as 90m or 4h',
     ...narrow,
   }),
+  upload: size('All that is sent, but to git: addresses, headers and bodies.', narrow),
 })
 
 export const task = object('What a task gets.', {
@@ -182,6 +183,10 @@ export const egress = object(
         {
           url: httpsUrl('Where it leads; private addresses need the operator.'),
           ca: text('PEM file of the CA that signed it; absent = public roots.'),
+          pin: text('SHA-256 of its public key (SPKI) in base64, as `sha256/…`; alone it stands for a CA.', {
+            pattern: '^sha256/[A-Za-z0-9+/]{43}=$',
+            'x-expected': 'sha256/ and 44 characters of base64',
+          }),
         },
         {required: ['url']},
       ),

@@ -11,11 +11,17 @@ export const world = {
   resolver: '10.0.2.3',
   dispatcher: '10.96.0.7',
   privateHost: '192.168.77.5',
+  /** of a documentation range: special, unless the operator says it is the internet here */
+  special: '203.0.113.7',
+  specialNeighbour: '203.0.113.8',
+  companyProxy: '10.77.0.3',
   public6: '2001:4860:4860::8888',
 } as const
 
 /** What the resolver knows. */
 export const zone: Record<string, string> = {
+  'special.test': world.special,
+  'neighbour.test': world.specialNeighbour,
   'allowed.test': world.publicHost,
   'api.allowed.test': world.publicHost,
   'api.anthropic.com': world.publicHost,
@@ -35,4 +41,10 @@ export const zone: Record<string, string> = {
   'metadata.test': world.metadata,
   'loopback.test': '127.0.0.1',
   'synthetic.test': '198.18.0.1',
+}
+
+/** Names whose answers change: one list of addresses for each time they are asked, the last one for ever. */
+export const changing: Record<string, string[][]> = {
+  'flip.test': [[world.publicHost], [world.privateHost]],
+  'mixed.test': [[world.privateHost, world.publicHost, world.metadata]],
 }

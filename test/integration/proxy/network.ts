@@ -141,7 +141,8 @@ export class TestNetwork {
       out addr add ${world.gateway}/24 dev world0; pod addr add ${world.pod}/24 dev pod0
       out addr add ${world.gateway6}/64 dev world0 nodad; pod addr add ${world.pod6}/64 dev pod0 nodad
       for a in ${world.publicHost} ${world.canary} ${world.foreignResolver} ${world.metadata} ${world.resolver} \
-        ${world.dispatcher} ${world.privateHost}; do out addr add $a/32 dev lo; done
+        ${world.dispatcher} ${world.privateHost} ${world.special} ${world.specialNeighbour} \
+        ${world.companyProxy}; do out addr add $a/32 dev lo; done
       out addr add ${world.public6}/128 dev lo nodad
       pod route add default via ${world.gateway}; pod -6 route add default via ${world.gateway6}
       ip netns exec ${this.podName} sysctl -qw net.ipv4.ping_group_range="0 2147483647" net.ipv4.ip_unprivileged_port_start=0
@@ -323,6 +324,19 @@ RULES`
       reason: /"reason":"(\w+)"/.exec(body)?.[1],
       stderr: result.stderr,
     }
+  }
+
+  /** The pin of whoever answers there, as the operator would read it off the server. */
+  async pinOf(address: string, port: number, name: string): Promise<string> {
+    const script = `
+      const socket = require('tls').connect({host: '${address}', port: ${port}, servername: '${name}', rejectUnauthorized: false}, () => {
+        const key = socket.getPeerX509Certificate().publicKey.export({type: 'spki', format: 'der'})
+        console.log('sha256/' + require('crypto').createHash('sha256').update(key).digest('base64'))
+        socket.destroy()
+      })`
+    return (await run('ip', 'netns', 'exec', this.worldName, process.execPath, '-e', script))
+      .toString()
+      .trim()
   }
 
   /** What the world saw since the last call. */

@@ -6,13 +6,13 @@ import {createSocket} from 'node:dgram'
 import {readFileSync} from 'node:fs'
 import {createServer as createHttpServer, type IncomingMessage, type ServerResponse} from 'node:http'
 import {createServer as createHttpsServer} from 'node:https'
-import {createServer as createTcpServer, type Socket} from 'node:net'
+import {connect, createServer as createTcpServer, type Socket} from 'node:net'
 import {join} from 'node:path'
 import {createSecureContext, type SecureContext} from 'node:tls'
 import {gzipSync} from 'node:zlib'
 import {issueServer, parseAuthority} from '../../../core/certificates/authority.js'
 import {buildResponse, parseQuery} from '../../../proxy/names/message.js'
-import {world, zone} from './addresses.js'
+import {changing, world, zone} from './addresses.js'
 import {answerAsModel} from './models.js'
 
 // One broken client must not end the world.
@@ -127,6 +127,36 @@ function webServer(ca: typeof publicCa, place: string) {
   return server
 }
 
+/** The proxy of a company: resolves names by itself, and leads some of them elsewhere. */
+function companyProxy() {
+  const server = createHttpServer(handle('company-proxy'))
+  server.on('connect', (request: IncomingMessage, socket: Socket) => {
+    report({place: 'company-proxy', connect: request.url})
+    const inside = request.url === 'inside.test:443'
+    socket.on('error', () => undefined)
+    if (request.url?.startsWith('refused.test:')) {
+      socket.end('HTTP/1.1 403 Forbidden\r\n\r\n')
+      return
+    }
+    const port = Number(request.url?.split(':')[1])
+    const far = connect({host: inside ? world.privateHost : world.publicHost, port}, () => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n')
+      socket.pipe(far).pipe(socket)
+    })
+    far.on('error', () => socket.destroy())
+  })
+  return server
+}
+
+/** Further addresses behind those of a response: same name, type A, one second. */
+function withMore(response: Buffer, addresses: readonly string[]): Buffer {
+  response.writeUInt16BE(response.readUInt16BE(6) + addresses.length, 6)
+  const records = addresses.map((address) =>
+    Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, ...address.split('.').map(Number)]),
+  )
+  return Buffer.concat([response, ...records])
+}
+
 function withDefault(ca: typeof publicCa, name: string) {
   const {key, certificate} = issueServer(ca, name, Date.now(), 2)
   return {key, cert: certificate}
@@ -139,6 +169,9 @@ createHttpServer(handle('canary-http')).listen(80, world.canary)
 webServer(projectCa, 'dispatcher').listen(443, world.dispatcher)
 webServer(privateCa, 'private').listen(8443, world.privateHost)
 webServer(publicCa, 'private-public-ca').listen(443, world.privateHost)
+webServer(publicCa, 'special').listen(443, world.special)
+webServer(publicCa, 'special-neighbour').listen(443, world.specialNeighbour)
+companyProxy().listen(3128, world.companyProxy)
 createHttpServer(handle('metadata')).listen(80, world.metadata)
 for (const [host, place] of [
   [world.canary, 'canary'],
@@ -161,7 +194,12 @@ for (const host of [world.resolver, world.foreignResolver]) {
     report({place: host === world.resolver ? 'resolver' : 'foreign-resolver', name: question.name})
     const address = zone[question.name]
     const answer = address === undefined ? {code: 3, ttl: 1} : {code: 0, ttl: 1, address}
-    socket.send(buildResponse(packet, question, answer), from.port, from.address)
+    const answers = changing[question.name]
+    const next = answers && answers.length > 1 ? answers.shift() : answers?.[0]
+    const response = next
+      ? withMore(buildResponse(packet, question, {code: 0, ttl: 1, address: next[0] ?? ''}), next.slice(1))
+      : buildResponse(packet, question, answer)
+    socket.send(response, from.port, from.address)
   })
   socket.bind(53, host)
 }
