@@ -1,4 +1,4 @@
-import {mkdtempSync, writeFileSync} from 'node:fs'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
 import {createServer, type IncomingMessage, type Server, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import {tmpdir} from 'node:os'
@@ -22,6 +22,7 @@ export class FakeApiServer {
   readonly script: Answer[] = []
   otherwise: Answer = (_, response) => void response.writeHead(404).end()
   private readonly server: Server
+  private readonly folder = mkdtempSync(join(tmpdir(), 'cage-kubeconfig-'))
 
   private constructor(server: Server) {
     this.server = server
@@ -47,7 +48,7 @@ export class FakeApiServer {
 
   /** A kubeconfig file for it, with a token that must never show. */
   kubeconfig(): string {
-    const file = join(mkdtempSync(join(tmpdir(), 'cage-kubeconfig-')), 'config')
+    const file = join(this.folder, 'config')
     writeFileSync(
       file,
       JSON.stringify({
@@ -63,6 +64,7 @@ export class FakeApiServer {
   }
 
   async stop(): Promise<void> {
+    rmSync(this.folder, {recursive: true})
     this.server.closeAllConnections()
     await new Promise((resolve) => this.server.close(resolve))
   }
