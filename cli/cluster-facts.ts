@@ -1,3 +1,4 @@
+import {CageError, ExitCode} from '../core/errors.js'
 import type {KubeObject} from '../core/kube-object.js'
 import type {Cluster} from '../kube/cluster.js'
 import type {ClusterTraits} from '../manifests/pod-shape.js'
@@ -27,6 +28,27 @@ export async function projectImages(
   const {imageReferences} = await import('../provision/images/plan.js')
   const {machine} = await project.machine()
   return imageReferences(project.places.packageRoot, (await machine.facts()).architecture)
+}
+
+/**
+ * A cage that was rebuilt has other images than the last `cage up` put into the cluster, where nothing can pull them.
+ * Errors: IMAGES_MISSING, exit 3.
+ */
+export async function requireImages(project: ProjectContext, images: readonly string[]): Promise<void> {
+  const {machine} = await project.machine()
+  const {output} = await import('../provision/transport/output.js')
+  const filters = images.map((image) => `name==${image}`)
+  const argv = ['ctr', '--namespace', 'k8s.io', 'images', 'ls', '--quiet', ...filters] as const
+  const found = (await output(machine.transport, {argv, signal: project.signal, timeoutMs: 30_000})).split(
+    '\n',
+  )
+  const missing = images.filter((image) => !found.includes(image))
+  if (missing.length === 0) return
+  throw new CageError(`the cluster does not have ${missing.join(' and ')} of this version of cage`, {
+    code: 'IMAGES_MISSING',
+    exitCode: ExitCode.precondition,
+    hints: ['Run `cage up`: it builds them and brings them there.'],
+  })
 }
 
 /** Volumes on the machine's disk for claims in one namespace. */

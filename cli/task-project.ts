@@ -8,7 +8,7 @@ import {projectGrantKey} from '../provision/state/grant-key.js'
 import {dispatcherAddress} from '../provision/steps/dispatcher.js'
 import {adapterOf} from '../tasks/adapters/known.js'
 import type {GrantRequest, PreparedGrant, TaskBlueprint, TaskProject} from '../tasks/blueprint.js'
-import {closedAddresses, clusterTraits, projectImages} from './cluster-facts.js'
+import {closedAddresses, clusterTraits, projectImages, requireImages} from './cluster-facts.js'
 import {originUrl, repositoryAtDispatcher} from './hosted-repository.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
@@ -57,7 +57,7 @@ async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
     dispatcherAddress(cluster, id),
     resolvers(project),
     clusterTraits(cluster, signal),
-    projectImages(project),
+    taskImages(project),
     closedAddresses(project),
     projectGrantKey(project.files),
     taskFiles(runner, repository.directory, task.files),
@@ -82,6 +82,12 @@ async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
     ...(task.setup === undefined ? {} : {setup: task.setup}),
     ...(files === undefined ? {} : {files}),
   }
+}
+
+async function taskImages(project: ProjectContext): Promise<TaskBlueprint['images']> {
+  const {agent, proxy} = await projectImages(project)
+  await requireImages(project, [agent, proxy])
+  return {agent, proxy}
 }
 
 /** Compiles and signs one revision. A placeholder that programs may have stored stays the same over revisions. */
