@@ -51,6 +51,9 @@ export const sidecarPath = {
   socket: '/var/lib/cage/state/control.sock',
 } as const
 
+/** The audit log at the top of the ledger's claim. */
+export const ledgerFile = 'audit.jsonl'
+
 /** Public certificate files, written by the sidecar, read-only in the agent. */
 export const trustPath = {
   dir: '/run/cage',

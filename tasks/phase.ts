@@ -77,7 +77,13 @@ export function phaseOf(wanted: TaskRecord['wanted'], pod: TaskPod | undefined):
   if (pod.metadata.deletionTimestamp !== undefined)
     return {phase: 'Failed', reason: 'its pod is being deleted'}
   if (status.phase === 'Failed' || status.phase === 'Succeeded')
-    return {phase: 'Failed', reason: status.message ?? status.reason ?? 'its pod ended', ...failedOf(pod)}
+    return {
+      phase: 'Failed',
+      reason: status.reason ?? 'its pod ended',
+      ...failedOf(pod),
+      // Why it was evicted; its containers only know that they were killed.
+      ...(status.message === undefined ? {} : {reason: oneLine(status.message)}),
+    }
   return startedView(pod)
 }
 

@@ -1,3 +1,6 @@
+import type {Writable} from 'node:stream'
+import {pipeline} from 'node:stream/promises'
+import {CageError} from '../../core/errors.js'
 import type {KubeObject} from '../../core/kube-object.js'
 import {output} from '../transport/output.js'
 import type {Transport} from '../transport/transport.js'
@@ -26,6 +29,7 @@ export interface VolumesOptions {
 export interface Volumes {
   ensure(name: string, bytes: number): Promise<void>
   remove(name: string): Promise<void>
+  read(name: string, file: string, out: Writable, signal?: AbortSignal): Promise<void>
 }
 
 export const storageClass = 'cage'
@@ -52,6 +56,19 @@ export function machineVolumes(options: VolumesOptions): Volumes {
     async remove(name) {
       await objects.delete(ref(name))
       await output(transport, {argv: [script, 'remove', full(name)], timeoutMs: 60_000})
+    },
+    async read(name, file, out, signal) {
+      const argv = [script, 'read', full(name), file] as const
+      const running = await transport.start({argv, ...(signal ? {signal} : {})})
+      let said = ''
+      running.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-1024)))
+      running.stdin.end()
+      await pipeline(running.stdout, out, {end: false})
+      const code = await running.exit
+      if (code === 0) return
+      throw new CageError(`${file} of volume ${name} cannot be read: ${said.trim() || `exit code ${code}`}`, {
+        code: 'VOLUME_UNREADABLE',
+      })
     },
   }
 }

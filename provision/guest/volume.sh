@@ -6,6 +6,7 @@
 #        volume.sh remove NAME
 #        volume.sh mount-all            after a start of the machine
 #        volume.sh list                 one "NAME BYTES" a line
+#        volume.sh read NAME FILE       prints a file at the top of the volume; nothing when there is none
 set -euo pipefail
 
 images=/var/lib/cage/images
@@ -102,6 +103,16 @@ remove() { # name
 	if [ -d "$mounts/$1" ]; then rmdir "$mounts/$1"; fi
 }
 
+read_file() { # name, file
+	local path=$mounts/$1/$2
+	if [ ! -e "$images/$1.img" ]; then return; fi
+	mountpoint -q "$mounts/$1" || die "the volume $1 is not mounted"
+	# A pod wrote it: never another file of this machine, never a pipe that nobody fills.
+	if [ -L "$path" ] || { [ -e "$path" ] && [ ! -f "$path" ]; }; then die "$2 of volume $1 is not a plain file"; fi
+	if [ ! -e "$path" ]; then return; fi
+	dd if="$path" iflag=nofollow,nonblock bs=256K status=none
+}
+
 case ${1:-} in
 mount-all | list) ;;
 *) [[ ${2:-} =~ ^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$ ]] || die "not a volume name: ${2:-}" ;;
@@ -117,6 +128,12 @@ ensure)
 	ensure "$2" "$3"
 	;;
 remove) remove "$2" ;;
+read)
+	[[ ${3:-} =~ ^[a-z]+\.[a-z]+$ ]] || die "not a file name: ${3:-}"
+	# It may be long, and whoever takes it slow.
+	flock -u 9
+	read_file "$2" "$3"
+	;;
 mount-all)
 	rm -f "$images"/*.img.new
 	failed=0
@@ -132,5 +149,5 @@ list)
 		if [ -f "$image" ]; then echo "$(basename "$image" .img) $(stat -c %s "$image")"; fi
 	done
 	;;
-*) die "usage: volume.sh ensure NAME BYTES | remove NAME | mount-all | list" ;;
+*) die "usage: volume.sh ensure NAME BYTES | remove NAME | mount-all | list | read NAME FILE" ;;
 esac

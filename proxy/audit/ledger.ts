@@ -1,9 +1,9 @@
 import {constants, open, type FileHandle} from 'node:fs/promises'
 import {join} from 'node:path'
 import {CageError, messageOf} from '../../core/errors.js'
+import {ledgerFile} from '../../core/layout.js'
 import {bounded, GENESIS, lineHash, parseRecord, type AuditEvent} from './record.js'
 
-export const ledgerFile = 'audit.jsonl'
 const BATCH_BYTES = 64 * 1024
 const BATCH_MS = 50
 const RETRY_MS = 1000

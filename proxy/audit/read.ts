@@ -1,7 +1,7 @@
 import {open} from 'node:fs/promises'
 import {join} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {ledgerFile} from './ledger.js'
+import {ledgerFile} from '../../core/layout.js'
 import {parseRecord} from './record.js'
 
 const CHUNK = 256 * 1024

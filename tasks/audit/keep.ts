@@ -1,14 +1,13 @@
 import {createWriteStream} from 'node:fs'
 import {mkdir, rename, rm, stat} from 'node:fs/promises'
 import {join} from 'node:path'
-import {PassThrough, Writable} from 'node:stream'
-import {pipeline} from 'node:stream/promises'
-import {CageError} from '../../core/errors.js'
-import {container, program} from '../../core/layout.js'
-import {namespaceOf, type TaskContext} from '../context.js'
-import type {TaskPod} from '../phase.js'
+import type {Writable} from 'node:stream'
+import {finished} from 'node:stream/promises'
+import {CageError, messageOf} from '../../core/errors.js'
+import type {TaskContext} from '../context.js'
 import type {KeepAudit} from '../remove.js'
-import {podRef, type StoredTask} from '../store.js'
+import type {StoredTask} from '../store.js'
+import {copyFromSidecar, copyFromVolume, followSidecar, readsVolumes, sidecarRuns} from './ledger.js'
 
 const CAUGHT_UP_MS = 20_000
 
@@ -22,41 +21,82 @@ export function taskOfKeptFile(file: string): string | undefined {
   return /^([a-z0-9-]+)\.[0-9TZ]+\.jsonl$/.exec(file)?.[1]
 }
 
-export function sidecarRuns(pod: TaskPod | undefined): boolean {
-  const statuses = pod?.status?.initContainerStatuses ?? []
-  return statuses.some(({name, state}) => name === container.sidecar && state?.running !== undefined)
-}
-
 /**
- * Copies the sidecar's ledger into the state directory before its pod ends, and goes on reading while the pod ends, so
- * that nothing is lost that the agent does last. A sidecar that does not run cannot be read: its last copy stays.
+ * Copies a task's ledger into the state directory: off the task's volume once the pod has ended; where only a pod can
+ * look into it, out of the sidecar, going on while the pod ends, so that nothing is lost that the agent does last.
+ * @param onLoss told why there is no new copy; what it throws stops everything that would come after
  */
-export function auditKeeper(context: TaskContext, directory: string): KeepAudit {
+export function auditKeeper(
+  context: TaskContext,
+  directory: string,
+  onLoss: (task: string, why: string) => void,
+): KeepAudit {
   return async (stored, whilePodEnds) => {
-    if (!sidecarRuns(stored.pod)) {
-      await whilePodEnds()
-      return
-    }
+    const {name: task, pod} = stored
     await mkdir(directory, {recursive: true, mode: 0o700})
     const kept = keptFile(directory, stored)
-    const copied = `${kept}.copy`
-    const followed = `${kept}.follow`
-    try {
-      const code = await readLedger(context, stored.name, copied, [])
-      if (code !== 0) {
-        throw new CageError(`the audit of task ${stored.name} cannot be read (exit code ${code})`, {
-          code: 'AUDIT_UNREADABLE',
-          hints: ['Nothing was removed. See `cage task logs --container sidecar`.'],
-        })
+    const [copied, followed] = [`${kept}.copy`, `${kept}.follow`]
+    const orLoss = async (copy: (out: Writable) => Promise<unknown>) => {
+      try {
+        await toFile(copied, copy)
+        return true
+      } catch (error) {
+        context.signal?.throwIfAborted()
+        onLoss(task, messageOf(error))
+        return false
       }
-      const {size} = await stat(copied)
-      await rename(copied, kept)
-      await followToTheEnd(context, stored.name, {followed, size, whilePodEnds})
-      if ((await stat(followed)).size >= size) await rename(followed, kept)
+    }
+    try {
+      if (readsVolumes(context)) {
+        await whilePodEnds()
+        if (await orLoss((out) => copyFromVolume(context, task, out))) await keepLonger(copied, kept)
+      } else if (sidecarRuns(pod) && (await orLoss((out) => copyFromSidecar(context, task, out)))) {
+        const size = await sizeOf(copied)
+        await keepLonger(copied, kept)
+        await followToTheEnd(context, task, {followed, size, whilePodEnds})
+        await keepLonger(followed, kept)
+      } else await whilePodEnds()
     } finally {
       await Promise.all([copied, followed].map((file) => rm(file, {force: true})))
     }
   }
+}
+
+/** Removing a task would lose what cannot be read: only the person may say so. Errors: AUDIT_UNREADABLE. */
+export function refuseLoss(task: string, why: string): void {
+  throw new CageError(`the audit of task ${task} cannot be read: ${why}`, {
+    code: 'AUDIT_UNREADABLE',
+    hints: [
+      'Its volume is still there. See `cage status` and `cage task logs --container sidecar`.',
+      `\`cage task rm ${task} --force\` removes the task without its audit.`,
+    ],
+  })
+}
+
+/** A ledger only grows: the longer of two copies is the newer one. */
+async function keepLonger(copy: string, kept: string): Promise<void> {
+  const [next, last] = await Promise.all([sizeOf(copy), sizeOf(kept)])
+  if (next > 0 && next >= last) await rename(copy, kept)
+}
+
+async function sizeOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({size}) => size,
+    () => 0,
+  )
+}
+
+async function toFile(file: string, copy: (out: Writable) => Promise<unknown>): Promise<void> {
+  const out = createWriteStream(file, {mode: 0o600})
+  const written = finished(out)
+  // Both are awaited below; a disk that is full must not be an unhandled rejection meanwhile.
+  written.catch(() => undefined)
+  try {
+    await copy(out)
+  } finally {
+    out.end()
+  }
+  await written
 }
 
 async function followToTheEnd(
@@ -67,10 +107,11 @@ async function followToTheEnd(
   let seen = 0
   let caughtUp: () => void = () => undefined
   const caught = new Promise<void>((resolve) => (caughtUp = resolve))
-  const following = readLedger(context, task, followed, ['-f'], (bytes) => {
-    seen += bytes
+  const onBytes = (count: number) => {
+    seen += count
     if (seen >= size) caughtUp()
-  })
+  }
+  const following = toFile(followed, (out) => followSidecar(context, task, out, {onBytes}))
   // The pod's end cuts the connection: that is how following ends.
   const ended = following.catch(() => undefined)
   if (size === 0) caughtUp()
@@ -80,35 +121,4 @@ async function followToTheEnd(
   late.abort()
   await whilePodEnds()
   await ended
-}
-
-/** Streams the ledger into a file; resolves with the reader's exit code. */
-export async function readLedger(
-  context: TaskContext,
-  task: string,
-  file: string,
-  args: readonly string[],
-  onBytes: (count: number) => void = () => undefined,
-): Promise<number> {
-  const through = new PassThrough()
-  const written = pipeline(through, createWriteStream(file, {mode: 0o600}))
-  const counting = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      onBytes(chunk.length)
-      if (through.write(chunk)) done()
-      else through.once('drain', done)
-    },
-  })
-  try {
-    return await context.cluster.exec({
-      namespace: namespaceOf(context),
-      pod: podRef(context, task).name,
-      container: container.sidecar,
-      argv: ['node', program.proxy, 'audit', ...args],
-      stdout: counting,
-    })
-  } finally {
-    through.end()
-    await written
-  }
 }

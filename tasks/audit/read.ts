@@ -3,12 +3,13 @@ import {readdir} from 'node:fs/promises'
 import {join} from 'node:path'
 import {createInterface} from 'node:readline'
 import {PassThrough, type Writable} from 'node:stream'
-import {container, program} from '../../core/layout.js'
-import {namespaceOf, type TaskContext} from '../context.js'
+import {pipeline} from 'node:stream/promises'
+import type {TaskContext} from '../context.js'
 import type {DispatcherControl} from '../dispatcher.js'
-import {listStored, podRef, type StoredTask} from '../store.js'
+import {listStored, type StoredTask} from '../store.js'
 import {ChainReader, type AuditLine, type ChainHead} from './chain.js'
-import {keptFile, sidecarRuns, taskOfKeptFile} from './keep.js'
+import {keptFile, taskOfKeptFile} from './keep.js'
+import {copyFromSidecar, copyFromVolume, followSidecar, readsVolumes, sidecarRuns} from './ledger.js'
 
 /** One record as it is shown: what its writer wrote, with who wrote it in front. */
 export interface AuditRecord {
@@ -71,7 +72,7 @@ export async function readAudit(
   }
 }
 
-/** Kept files, sidecars that run, the dispatcher. */
+/** The tasks that are there, kept files of those that are gone, the dispatcher. */
 export async function auditSources(
   context: TaskContext,
   dispatcher: DispatcherControl,
@@ -79,13 +80,13 @@ export async function auditSources(
   task: string | undefined,
 ): Promise<AuditSource[]> {
   const wanted = (name: string | undefined) => name !== undefined && (task === undefined || task === name)
-  const live = (await listStored(context)).filter(({name, pod}) => wanted(name) && sidecarRuns(pod))
-  const liveFiles = new Set(live.map((one) => keptFile(directory, one)))
+  const stored = (await listStored(context)).filter(({name}) => wanted(name))
+  const theirs = new Set(stored.map((one) => keptFile(directory, one)))
   const files = (await readdir(directory).catch(() => []))
     .filter((name) => wanted(taskOfKeptFile(name)))
-    .filter((name) => !liveFiles.has(join(directory, name)))
+    .filter((name) => !theirs.has(join(directory, name)))
   return [
-    ...live.map((one) => liveSource(context, one, directory)),
+    ...stored.map((one) => taskSource(context, one, directory)),
     ...files.map((name) => keptSource(directory, name)),
     {
       key: 'dispatcher',
@@ -95,21 +96,24 @@ export async function auditSources(
   ]
 }
 
-function liveSource(context: TaskContext, stored: StoredTask, directory: string): AuditSource {
+/** The ledger of a task that is there: off its volume, out of its sidecar, or as it was kept last. */
+function taskSource(context: TaskContext, stored: StoredTask, directory: string): AuditSource {
+  const {name: task, pod, record} = stored
+  const kept = keptFile(directory, stored)
+  const runs = sidecarRuns(pod)
   return {
-    key: keyOf(keptFile(directory, stored)),
+    key: keyOf(kept),
     source: 'sidecar',
-    task: stored.name,
+    task,
     copy: async (out, follow) => {
-      const code = await context.cluster.exec({
-        namespace: namespaceOf(context),
-        pod: podRef(context, stored.name).name,
-        container: container.sidecar,
-        argv: ['node', program.proxy, 'audit', ...(follow ? ['-f'] : [])],
-        stdout: out,
-        ...(context.signal ? {signal: context.signal} : {}),
-      })
-      if (code !== 0) throw new Error(`the reader ended with exit code ${code}`)
+      if (runs && follow) return followSidecar(context, task, out, {signal: context.signal})
+      if (readsVolumes(context)) {
+        if ((await copyFromVolume(context, task, out)) > 0) return
+      } else if (runs) return copyFromSidecar(context, task, out)
+      if (await copyFile(kept, out)) return
+      // A pod that was there has written something.
+      if (!readsVolumes(context) && record.wanted !== 'creating')
+        throw new Error('its sidecar does not run, and only a pod can look into its volume')
     },
   }
 }
@@ -121,8 +125,19 @@ function keptSource(directory: string, name: string): AuditSource {
     source: 'sidecar',
     ...(task === undefined ? {} : {task}),
     copy: async (out) => {
-      for await (const chunk of createReadStream(join(directory, name))) out.write(chunk)
+      await copyFile(join(directory, name), out)
     },
+  }
+}
+
+/** False when there is no such file. */
+async function copyFile(file: string, out: Writable): Promise<boolean> {
+  try {
+    await pipeline(createReadStream(file), out, {end: false})
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
   }
 }
 

@@ -159,10 +159,7 @@ describe('attach and exec', () => {
 describe('task stop and rm', () => {
   it('keeps the audit, and shows the task as stopped', async () => {
     await make('login')
-    world.sidecar = (call) => {
-      if (call.argv.includes('audit')) call.stdout(chain(denied))
-      return call.argv.includes('control') ? 1 : 0
-    }
+    world.ledger = chain(denied)
     const {code, stdout} = await project.run(TaskStop, 'login', '--json')
     expect(code).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject({task: {name: 'login', phase: 'Stopped'}})
@@ -200,13 +197,19 @@ describe('task stop and rm', () => {
     })
   })
 
-  it('removes nothing when the audit cannot be kept', async () => {
+  it('keeps the volumes when the audit cannot be read, until the person says that it may be lost', async () => {
     await make('login')
-    world.sidecar = () => 1
-    const {code, stderr} = await project.run(TaskRm, 'login', '--force')
+    world.agent = (call) => {
+      if (call.argv.join(' ').includes('rev-list')) call.stdout('0\n0\n')
+      return 0
+    }
+    world.ledger = undefined
+    const {code, stderr} = await project.run(TaskRm, 'login')
     expect(code).toBe(1)
     expect(stderr).toContain('the audit of task login cannot be read')
-    expect(world.pieces('login')).toContain('Pod task-login')
+    expect(world.pieces('login')).toContain('PersistentVolumeClaim ledger-login')
+    expect((await project.run(TaskRm, 'login', '--force')).code).toBe(0)
+    expect((await project.run(TaskShow, 'login')).code).toBe(6)
   })
 })
 
@@ -241,10 +244,7 @@ describe('audit', () => {
 
   beforeEach(async () => {
     await make('login')
-    world.sidecar = (call) => {
-      call.stdout(chain(denied))
-      return 0
-    }
+    world.ledger = chain(denied)
     world.journal = journal
   })
 
@@ -279,14 +279,11 @@ describe('audit', () => {
 
   it('notices a record that was changed, and a chain that lost its end', async () => {
     expect((await project.run(Audit)).code).toBe(0)
-    world.sidecar = (call) => {
-      call.stdout(chain({...denied, reason: 'allowed'}))
-      return 0
-    }
+    world.ledger = chain({...denied, reason: 'allowed'})
     const changed = await project.run(Audit)
     expect(changed.code).toBe(1)
     expect(changed.stderr).toContain('record 1 is not the one that was here before')
-    world.sidecar = () => 0
+    world.ledger = ''
     expect((await project.run(Audit)).stderr).toContain('it ends at record 0, but had 1 before')
   })
 

@@ -199,6 +199,16 @@ describe('volumes of the machine', () => {
     )
   })
 
+  it('give a file to read from outside, and nothing but a plain file of their own', async () => {
+    await machine(`cd ${path} && ln -s /etc/hostname link.txt && mkfifo pipe.txt && echo line >plain.txt`)
+    const read = (name: string, file: string) => onMachine(`${volume} read ${name} '${file}'`)
+    expect(await read('node-test', 'plain.txt')).toMatchObject({code: 0, stdout: 'line\n'})
+    expect(await read('node-test', 'missing.txt')).toMatchObject({code: 0, stdout: ''})
+    expect(await read('never-made', 'plain.txt')).toMatchObject({code: 0, stdout: ''})
+    for (const file of ['link.txt', 'pipe.txt', '../a', 'a/b', '.txt', ''])
+      expect(await read('node-test', file)).toMatchObject({code: 1, stdout: ''})
+  })
+
   it.each(['../up', 'A', 'a b', '-x', ''])('refuse the name %j', async (name) => {
     expect((await onMachine(`${volume} ensure '${name}' 67108864`)).code).toBe(1)
   })

@@ -7,6 +7,8 @@ import type {ProjectContext} from '../../cli/project-context.js'
 import {processRunner} from '../../core/process.js'
 import {silentReporter} from '../../core/report.js'
 import {projectFiles} from '../../provision/state/layout.js'
+import type {Transport} from '../../provision/transport/transport.js'
+import {FakeRunner} from './fake-runner.js'
 import type {TaskWorld} from './task-world.js'
 
 /** What a command left behind. */
@@ -77,12 +79,20 @@ export class FakeProject {
       env: {PATH: process.env['PATH'] ?? ''},
       signal: this.signal.signal,
       cluster: () => Promise.resolve(this.world.cluster),
-      machine: () =>
-        Promise.resolve({
-          machine: {transport: {run: () => Promise.resolve({code: 0, stdout: Buffer.alloc(0), stderr: ''})}},
-        }),
+      machine: () => Promise.resolve({machine: {transport: this.transport()}}),
     }
     return project as unknown as ProjectContext
+  }
+
+  /** A machine on which every command succeeds, and whose volumes hold the world's ledger. */
+  private transport(): Pick<Transport, 'run' | 'start'> {
+    const runner = new FakeRunner()
+    runner.answer = ({argv}) => {
+      const {ledger} = this.world
+      if (argv[1] !== 'read') return {}
+      return ledger === undefined ? {code: 1, stderr: 'volume: not mounted'} : {stdout: ledger}
+    }
+    return {run: (command) => runner.run(command), start: (command) => Promise.resolve(runner.start(command))}
   }
 
   remove(): void {

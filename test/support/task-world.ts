@@ -33,6 +33,8 @@ export class TaskWorld {
     return 0
   }
   sidecar: (call: FakeExecCall) => number = () => 0
+  /** JSON lines on the ledger's volume of every task; undefined = no volume can be read */
+  ledger: string | undefined = ''
   /** JSON lines of the dispatcher */
   journal = ''
   credentialError: CageError | undefined

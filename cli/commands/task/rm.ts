@@ -11,17 +11,18 @@ export default class TaskRm extends ProjectCommand<typeof TaskRm> {
     'Asks when there is work that is not upstream, or when nobody can tell. Also cleans up what an interrupted command left.'
   static override args = {task: taskArgument}
   static override flags = {
-    force: Flags.boolean({char: 'f', description: 'do not ask, whatever is lost'}),
+    force: Flags.boolean({char: 'f', description: 'do not ask, whatever is lost, the audit too'}),
   }
 
   public async run(): Promise<{task: {name: string; branch: string}; removed: true}> {
     const project = await this.openProject()
-    const [{taskContext, dispatcherControl}, {removeTask}, {auditKeeper}, {findStored}] = await Promise.all([
-      import('../../task-context.js'),
-      import('../../../tasks/remove.js'),
-      import('../../../tasks/audit/keep.js'),
-      import('../../../tasks/store.js'),
-    ])
+    const [{taskContext, dispatcherControl}, {removeTask}, {auditKeeper, refuseLoss}, {findStored}] =
+      await Promise.all([
+        import('../../task-context.js'),
+        import('../../../tasks/remove.js'),
+        import('../../../tasks/audit/keep.js'),
+        import('../../../tasks/store.js'),
+      ])
     const [context, dispatcher] = await Promise.all([taskContext(project), dispatcherControl(project)])
     const stored = await findStored(context, this.args.task)
     const {name, record} = stored
@@ -29,7 +30,10 @@ export default class TaskRm extends ProjectCommand<typeof TaskRm> {
       const {unsavedWork} = await import('../../../tasks/unsaved-work.js')
       await this.ask(name, await unsavedWork(context, stored))
     }
-    await removeTask(context, dispatcher, stored, auditKeeper(context, project.files.audit))
+    const tellLoss = (task: string, why: string) =>
+      context.reporter.info(`The audit of task ${task} is lost from its last copy on: ${why}`)
+    const onLoss = this.flags.force ? tellLoss : refuseLoss
+    await removeTask(context, dispatcher, stored, auditKeeper(context, project.files.audit, onLoss))
     this.log(
       `Task ${name} is removed. Its branch ${record.branch} is upstream if it was pushed; \`cage audit --task ${name}\` still tells what it did.`,
     )

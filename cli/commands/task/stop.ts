@@ -17,7 +17,10 @@ export default class TaskStop extends ProjectCommand<typeof TaskStop> {
     ])
     const context = await taskContext(project)
     const stored = await findStored(context, this.args.task)
-    await stopTask(context, stored, auditKeeper(context, project.files.audit))
+    // Nothing is lost: the ledger stays on the task's volume.
+    const tell = (task: string, why: string) =>
+      context.reporter.info(`The audit of task ${task} was not copied: ${why}`)
+    await stopTask(context, stored, auditKeeper(context, project.files.audit, tell))
     this.log(`Task ${stored.name} is stopped; \`cage task start ${stored.name}\` goes on.`)
     return {task: await showTask(context, stored.name)}
   }

@@ -1,3 +1,5 @@
+import {PassThrough} from 'node:stream'
+import {text} from 'node:stream/consumers'
 import {describe, expect, it} from '@jest/globals'
 import {machineVolumes} from '../../../provision/cluster/volumes.js'
 import {namespaceTransport} from '../../../provision/transport/namespace.js'
@@ -47,6 +49,20 @@ describe('volumes on the machine', () => {
     await volumes.remove('home-login')
     expect(await objects.get(ref)).toBeUndefined()
     expect(runner.lines.at(-1)).toMatch(/volume\.sh remove shop-00000001\.home-login$/)
+  })
+
+  it('are read from the machine, or say why not', async () => {
+    const {runner, volumes} = world()
+    runner.answer = () => ({stdout: 'line\n'})
+    const out = new PassThrough()
+    await volumes.read('ledger-login', 'audit.jsonl', out)
+    out.end()
+    expect(await text(out)).toBe('line\n')
+    expect(runner.lines.at(-1)).toMatch(/volume\.sh read shop-00000001\.ledger-login audit\.jsonl$/)
+    runner.answer = () => ({code: 1, stderr: 'volume: the volume is not mounted\n'})
+    await expect(volumes.read('ledger-login', 'audit.jsonl', new PassThrough())).rejects.toThrow(
+      'not mounted',
+    )
   })
 
   it('fail with what the machine said', async () => {
