@@ -1,3 +1,4 @@
+import {readFileSync} from 'node:fs'
 import {describe, expect, it} from '@jest/globals'
 import {parseAllDocuments} from 'yaml'
 import {kubeadmConfiguration} from '../../../provision/cluster/kubeadm-configuration.js'
@@ -47,6 +48,15 @@ describe('what a node is configured with', () => {
       'KubeProxyConfiguration',
     ])
     expect(documents[0]).toMatchObject({nodeRegistration: {imagePullPolicy: 'Never'}})
+  })
+
+  it('leaves room in a pod for the programs beside an agent that has used up its processes', () => {
+    const text = kubeadmConfiguration({...settings, cgroup: 'v2', supervisor: 'runit'})
+    const ofPod = Number(/podPidsLimit: (\d+)/.exec(text)?.[1])
+    const service = readFileSync('provision/guest/sv/containerd/run', 'utf8')
+    const ofUser = Number(/^ulimit -u (\d+)$/m.exec(service)?.[1])
+    expect(ofUser).toBeGreaterThan(1000)
+    expect(ofPod - ofUser).toBeGreaterThan(400)
   })
 
   it('containerd', () => {
