@@ -27,6 +27,8 @@ export interface ScanRule {
   entropy?: number
   /** texts, lower case, that mark group 1 as an example or as code */
   stopWords?: readonly string[]
+  /** at least one digit in group 1 for every sixteen characters */
+  digits?: boolean
   /** letters and digits, but no identifier, UUID or path */
   mixed?: boolean
   /** how a genuine token proves itself; it then counts whatever its entropy */

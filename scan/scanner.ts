@@ -264,6 +264,7 @@ function counts(rule: ScanRule, keyword: string, match: RegExpExecArray, inert: 
   // A wrong checksum excuses nothing: one changed character would hide the rest.
   if (rule.checksum && hasValidChecksum(value)) return true
   if (rule.mixed && !isMixed(value)) return false
+  if (rule.digits && value.replace(/[^0-9]/g, '').length * 16 < value.length) return false
   if (rule.stopWords) {
     const folded = value.toLowerCase()
     if (rule.stopWords.some((word) => folded.includes(word))) return false

@@ -7,6 +7,7 @@ export const cloudRules: readonly ScanRule[] = [
     kind: 'format',
     keywords: ['AKIA', 'ASIA', 'ABIA', 'ACCA', 'A3T'],
     pattern: '(?<![A-Z0-9])A(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])[A-Z0-9]{16}(?![A-Z0-9])',
+    stopWords: ['example'],
     examples: ['AKIA<b32:16>', 'ASIA<b32:16>'],
   },
   {
@@ -35,10 +36,12 @@ export const cloudRules: readonly ScanRule[] = [
   {
     id: 'aws-bedrock-key',
     kind: 'format',
-    keywords: ['ABSKQmVkcm9ja0'],
-    pattern: 'ABSKQmVkcm9ja0[A-Za-z0-9+/]{90,}',
-    run: 'base64',
-    examples: ['ABSKQmVkcm9ja0FQSUtleS<b64:104>'],
+    keywords: ['ABSK', 'bedrock-api-key-'],
+    pattern:
+      '(?:(?<![A-Za-z0-9+/])ABSK([A-Za-z0-9+/]{109,280})(?![A-Za-z0-9+/])|bedrock-api-key-[A-Za-z0-9+/=%_-]{40,2000})',
+    max: 2020,
+    entropy: 3.5,
+    examples: ['ABSKQmVkcm9ja0FQSUtleS<b64:104>', 'bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t<b64:140>'],
   },
   {
     id: 'google-api-key',
@@ -224,9 +227,21 @@ export const cloudRules: readonly ScanRule[] = [
     id: '1password-token',
     kind: 'format',
     keywords: ['ops_eyJ'],
-    pattern: 'ops_eyJ[A-Za-z0-9_-]{100,}',
-    run: 'base64url',
-    examples: ['ops_eyJ<b64u:400>'],
+    pattern: 'ops_eyJ[A-Za-z0-9+/_-]{100,1500}',
+    max: 1600,
+    examples: ['ops_eyJ<b64u:400>', 'ops_eyJ<b64:400>'],
+  },
+  {
+    id: '1password-secret-key',
+    kind: 'format',
+    keywords: ['A3-'],
+    pattern:
+      '(?<![A-Za-z0-9])A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}(?![A-Za-z0-9])',
+    entropy: 3,
+    examples: [
+      'A3-<AZ09:6>-<AZ09:6>-<AZ09:5>-<AZ09:5>-<AZ09:5>-<AZ09:5>',
+      'A3-<AZ09:6>-<AZ09:11>-<AZ09:5>-<AZ09:5>-<AZ09:5>',
+    ],
   },
   {
     id: 'databricks-token',
@@ -282,7 +297,7 @@ export const cloudRules: readonly ScanRule[] = [
     id: 'dynatrace-token',
     kind: 'format',
     keywords: ['dt0'],
-    pattern: 'dt0[a-z][0-9]{2}\\.[A-Z0-9]{24}\\.[A-Z0-9]{64}',
+    pattern: 'dt0[a-z][0-9]{2}\\.[A-Za-z0-9]{24}\\.[A-Za-z0-9]{64}',
     examples: ['dt0c01.<AZ09:24>.<AZ09:64>', 'dt0s01.<AZ09:24>.<AZ09:64>'],
   },
   {

@@ -37,7 +37,7 @@ export const codeHostRules: readonly ScanRule[] = [
     id: 'github-fine-grained-token',
     kind: 'format',
     keywords: ['github_pat_'],
-    pattern: 'github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}',
+    pattern: 'github_pat_[A-Za-z0-9_]{82}',
     examples: ['github_pat_<a62:22>_<a62:59>'],
   },
   {
@@ -54,9 +54,19 @@ export const codeHostRules: readonly ScanRule[] = [
       'gloas-',
       'glsoat-',
       'glffct-',
+      'GR1348941',
+      '_gitlab_session=',
     ],
-    pattern: 'gl(?:pat|dt|rt|ptt|ft|imt|agent|oas|soat|ffct)-[A-Za-z0-9_.-]{20,200}',
-    examples: ['glpat-<b64u:20>', 'glrt-<b64u:20>', 'glptt-<hex:40>', 'glpat-<b64u:27>.01.<az09:9>'],
+    pattern:
+      '(?:gl(?:pat|dt|rt|ptt|ft|imt|agent|oas|soat|ffct)-[A-Za-z0-9_.-]{20,200}|GR1348941[A-Za-z0-9_-]{20}|_gitlab_session=[0-9a-z]{32})',
+    examples: [
+      'GR1348941<b64u:20>',
+      '_gitlab_session=<az09:32>',
+      'glpat-<b64u:20>',
+      'glrt-<b64u:20>',
+      'glptt-<hex:40>',
+      'glpat-<b64u:27>.01.<az09:9>',
+    ],
   },
   {
     id: 'gitlab-ci-job-token',
@@ -98,7 +108,7 @@ export const codeHostRules: readonly ScanRule[] = [
     id: 'sourcegraph-token',
     kind: 'format',
     keywords: ['sgp_'],
-    pattern: 'sgp_(?:(?:[0-9a-f]{16}|local)_)?[0-9a-f]{40}',
+    pattern: 'sgp_(?:(?:[0-9a-fA-F]{16}|local)_)?[0-9a-fA-F]{40}',
     examples: ['sgp_<hex:40>', 'sgp_<hex:16>_<hex:40>'],
   },
   {
@@ -156,8 +166,9 @@ export const codeHostRules: readonly ScanRule[] = [
   {
     id: 'artifactory-key',
     kind: 'format',
-    keywords: ['AKCp', 'cmVmdGtuO'],
-    pattern: '(?:AKCp[A-Za-z0-9]{60,72}|cmVmdGtuO[A-Za-z0-9]{50,72})',
+    keywords: ['AKCp', 'cmVmdGtuO', 'cmVmd'],
+    pattern:
+      '(?:AKCp[A-Za-z0-9]{60,72}|cmVmdGtuO[A-Za-z0-9]{50,72}|(?<![A-Za-z0-9+/])cmVmd[A-Za-z0-9]{59}(?![A-Za-z0-9+/=]))',
     examples: ['AKCp8<a62:68>', 'cmVmdGtuO<a62:55>'],
   },
   {
