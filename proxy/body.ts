@@ -1,4 +1,3 @@
-import type {IncomingMessage} from 'node:http'
 import {setImmediate as turn} from 'node:timers/promises'
 import {promisify} from 'node:util'
 import {brotliDecompress, gunzip, inflate, inflateRaw} from 'node:zlib'
@@ -27,7 +26,9 @@ export interface BodyJudge {
 }
 
 /** The part of a request that reading its body needs. */
-export interface BodySource extends Pick<IncomingMessage, 'complete' | 'iterator'> {
+export interface BodySource {
+  readonly complete: boolean
+  iterator(options?: {destroyOnReturn?: boolean}): AsyncIterator<Buffer>
   resume(): unknown
 }
 
@@ -61,7 +62,7 @@ export async function admitBody(
     throw new Denial('body_encoding', {status: 415})
   const ceiling = decode ? MAX_CODED_BYTES : MAX_BODY_BYTES
   if ((facts.contentLength ?? 0) > ceiling) throw overLimit()
-  const source = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
+  const source = request.iterator({destroyOnReturn: false})
   const head = await readUpTo(source, decode ? MAX_CODED_BYTES : wholeOnly ? wholeBytes : WHOLE_BYTES)
   if (!head.ended && (decode || wholeOnly)) throw overLimit()
   if (!head.ended)
@@ -110,7 +111,7 @@ async function readUpTo(
 
 /** The bytes as they come, for a receiver that judges them itself. */
 export async function* untouched(request: BodySource): AsyncGenerator<Buffer> {
-  const source = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
+  const source = request.iterator({destroyOnReturn: false})
   try {
     for (let next = await source.next(); !next.done; next = await source.next()) yield next.value
   } finally {
@@ -119,7 +120,7 @@ export async function* untouched(request: BodySource): AsyncGenerator<Buffer> {
 }
 
 /** However reading ends: what still comes is read and thrown away, or the agent would wait forever for its answer. */
-async function leave(request: BodySource, source: AsyncIterator<Buffer>): Promise<void> {
+export async function leave(request: BodySource, source: AsyncIterator<Buffer>): Promise<void> {
   await source.return?.()
   if (!request.complete) request.resume()
 }
@@ -161,6 +162,13 @@ export function heldBytes(
 
 function decodedCeiling(coded: number): number {
   return Math.min(MAX_BODY_BYTES, Math.max(SMALLEST_CEILING, coded * MAX_RATIO))
+}
+
+/** A part of a body that says itself how it is coded. Throws Denial. */
+export async function judgeCoded(bytes: Buffer, coding: string | undefined, judge: BodyJudge): Promise<void> {
+  const decode = coding === undefined ? undefined : decoders.get(coding)
+  if (!decode) throw new Denial('body_encoding', {status: 415})
+  await judgeDecoded(bytes, decode, judge)
 }
 
 async function judgeDecoded(coded: Buffer, decode: readonly Decode[], judge: BodyJudge): Promise<void> {

@@ -23,6 +23,8 @@ interface Route {
   through?: string
 }
 
+export type Protocol = 'h2' | 'http/1.1'
+
 export interface Dialled {
   socket: Socket
   address: string
@@ -38,16 +40,22 @@ export class Dialer {
     this.#publicRoots = createSecureContext({ca: systemRoots, minVersion: 'TLSv1.2'})
   }
 
-  /** Throws Denial. */
-  async dial(endpoint: Endpoint, enforcement: Enforcement): Promise<Dialled> {
-    return open(await this.#route(endpoint, enforcement))
+  /** @param protocols to offer in the TLS handshake, best first. Throws Denial. */
+  async dial(
+    endpoint: Endpoint,
+    enforcement: Enforcement,
+    protocols: readonly Protocol[] = ['http/1.1'],
+  ): Promise<Dialled> {
+    return open(await this.#route(endpoint, enforcement), protocols)
   }
 
   /** The dispatcher, verified against the project's CA and nothing else. Throws Denial `dispatcher_unavailable`. */
   async dialDispatcher(enforcement: Enforcement): Promise<Dialled> {
     const {address, port, ca} = enforcement.grant.dispatcher
     try {
-      return await open({addresses: [address], port, tls: {name: gitHost, context: this.#contextFor(ca)}})
+      return await open({addresses: [address], port, tls: {name: gitHost, context: this.#contextFor(ca)}}, [
+        'http/1.1',
+      ])
     } catch (error) {
       const detail = error instanceof Denial ? error.detail : messageOf(error)
       throw new Denial('dispatcher_unavailable', {
@@ -114,13 +122,13 @@ async function vettedAddresses(host: string, enforcement: Enforcement): Promise<
   throw new Denial('address_not_public', {detail})
 }
 
-async function open(route: Route): Promise<Dialled> {
+async function open(route: Route, protocols: readonly Protocol[]): Promise<Dialled> {
   let problem: unknown
   for (const address of route.addresses) {
     try {
       const plain = await connected(connectTcp({host: address, port: route.port, noDelay: true}), 'connect')
       if (route.through !== undefined) await askProxy(plain, route.through)
-      return {socket: route.tls ? await secured(plain, route.tls) : plain, address}
+      return {socket: route.tls ? await secured(plain, route.tls, protocols) : plain, address}
     } catch (error) {
       problem = error
     }
@@ -148,13 +156,17 @@ function connected<T extends Socket>(socket: T, event: 'connect' | 'secureConnec
   })
 }
 
-async function secured(socket: Socket, tls: NonNullable<Route['tls']>): Promise<TLSSocket> {
+async function secured(
+  socket: Socket,
+  tls: NonNullable<Route['tls']>,
+  protocols: readonly Protocol[],
+): Promise<TLSSocket> {
   const secure = connectTls({
     socket,
     secureContext: tls.context,
     // An address is no server name, but it is what the certificate must hold.
     ...(isIP(tls.name) ? {host: tls.name} : {servername: tls.name}),
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: [...protocols],
     rejectUnauthorized: tls.pinAlone !== true,
   })
   await connected(secure, 'secureConnect')

@@ -1,10 +1,11 @@
-import type {IncomingMessage, ServerResponse} from 'node:http'
 import {messageOf} from '../core/errors.js'
+import type {AgentRequest, AgentResponse} from './agent.js'
 import type {Budget} from './budget/budget.js'
 import {Denial, denialBody} from './denial.js'
-import type {Dialer} from './dial.js'
+import type {Dialer, Protocol} from './dial.js'
 import type {Enforcement} from './enforcement.js'
-import {newRequestId, requestFacts} from './facts.js'
+import {headerPairs, newRequestId, requestFacts} from './facts.js'
+import {grpcDenial} from './grpc/denial.js'
 import type {Outcome} from './forward.js'
 import type {Grants} from './grants.js'
 import type {HeldBytes} from './held.js'
@@ -37,6 +38,8 @@ export interface Asked {
   expectsContinue?: boolean
   /** it came with `Upgrade`: its connection is no longer HTTP afterwards */
   tunnel?: Tunnel
+  /** why it is no request that anybody could judge */
+  malformed?: Denial
 }
 
 /** Requests of the agent, each from its header block to its audit record. Every step can only narrow. */
@@ -52,8 +55,8 @@ export class Exchange {
 
   /** Never rejects. */
   async handle(
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: AgentRequest,
+    response: AgentResponse,
     connection: ConnectionTarget,
     asked: Asked = {},
   ): Promise<void> {
@@ -83,8 +86,8 @@ export class Exchange {
   }
 
   async #run(
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: AgentRequest,
+    response: AgentResponse,
     connection: ConnectionTarget,
     note: Note,
     asked: Asked,
@@ -95,6 +98,7 @@ export class Exchange {
     if (state.kind === 'closed') throw new Denial(state.reason, {detail: state.detail})
     const {enforcement} = state
     note.revision = enforcement.grant.revision
+    if (asked.malformed) throw asked.malformed
     const facts = requestFacts(request, connection, note.requestId ?? '')
     Object.assign(note, {host: facts.host, port: facts.port, method: facts.method})
     const {tunnel} = asked
@@ -105,7 +109,7 @@ export class Exchange {
     // Work that is done must still get home.
     if (!toDispatcher) parts.budget.requireTime(enforcement.grant.budget)
     const sendContinue = () => {
-      if (asked.expectsContinue) response.writeContinue()
+      if (asked.expectsContinue) response.sendContinue()
     }
     const visit: Visit = {
       request,
@@ -125,6 +129,14 @@ export class Exchange {
     } finally {
       this.#running.delete(visit)
     }
+  }
+
+  /** What may be spoken to a host, best first. The dispatcher's own door speaks HTTP/1.1. */
+  protocolsFor(host: string | undefined): readonly Protocol[] {
+    const {state} = this.#parts.grants
+    const isDispatcher =
+      host !== undefined && state.kind === 'open' && state.enforcement.isDispatcherHost(host)
+    return isDispatcher ? ['http/1.1'] : ['h2', 'http/1.1']
   }
 
   /** After a new grant: ends the answers and tunnels under way that it would not let begin. */
@@ -172,7 +184,7 @@ function describe(note: Note, denial: Denial, connection: ConnectionTarget): voi
   if (/secret|placeholder|scan/.test(reason)) delete note.path
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, note: Note, denial: Denial): void {
+function answer(request: AgentRequest, response: AgentResponse, note: Note, denial: Denial): void {
   if (response.headersSent || response.destroyed) {
     response.destroy()
     return
@@ -184,18 +196,24 @@ function answer(request: IncomingMessage, response: ServerResponse, note: Note, 
     ...(host === undefined ? {} : {host}),
     ...(port === undefined ? {} : {port}),
   }
-  const {type, body} = denialBody(denial, facts, (request.headers['user-agent'] ?? '').startsWith('git/'))
-  response.writeHead(denial.status, {
-    'content-type': type,
-    'content-length': body.length,
-    'cache-control': 'no-store',
-  })
-  response.end(body)
+  const sent = (wanted: string) =>
+    headerPairs(request.rawHeaders).find(([name]) => name.toLowerCase() === wanted)?.[1] ?? ''
+  if (sent('content-type').startsWith('application/grpc'))
+    response.start(200, grpcDenial(denial, facts), true)
+  else {
+    const {type, body} = denialBody(denial, facts, sent('user-agent').startsWith('git/'))
+    response.start(denial.status, [
+      ['content-type', type],
+      ['content-length', String(body.length)],
+      ['cache-control', 'no-store'],
+    ])
+    response.body.end(body)
+  }
   drain(request)
 }
 
 /** An agent that is still sending reads its answer only when somebody takes what it sends. */
-function drain(request: IncomingMessage): void {
+function drain(request: AgentRequest): void {
   if (request.complete) return
   request.resume()
   const timer = setTimeout(() => request.destroy(), DRAIN_MS)
@@ -204,12 +222,13 @@ function drain(request: IncomingMessage): void {
   request.once('end', () => clearTimeout(timer))
 }
 
-function asDenial(error: unknown, response: ServerResponse): Denial {
+function asDenial(error: unknown, response: AgentResponse): Denial {
   if (error instanceof Denial) return error
   const detail = messageOf(error)
   if (response.destroyed) return new Denial('agent_left', {status: 499, failed: true, detail})
   const {code} = error as NodeJS.ErrnoException
-  if (code !== undefined && /^(UND_ERR|ECONN|EPIPE|HPE_|ETIMEDOUT)/.test(code)) {
+  if (code === 'ERR_HTTP2_HEADER_SINGLE_VALUE') return new Denial('header_repeated', {status: 400, detail})
+  if (code !== undefined && /^(UND_ERR|ECONN|EPIPE|HPE_|ETIMEDOUT|ERR_HTTP2)/.test(code)) {
     return new Denial('upstream_unreachable', {status: 502, failed: true, detail: `${code} ${detail}`})
   }
   return new Denial('internal_error', {

@@ -1,5 +1,4 @@
 import {randomUUID} from 'node:crypto'
-import type {IncomingMessage} from 'node:http'
 import {handleHeader} from '../core/layout.js'
 import {canonicalTarget, isRefused} from '../policy/canonical.js'
 import {Denial} from './denial.js'
@@ -7,6 +6,16 @@ import {absoluteTarget, agreedEndpoint, type ConnectionTarget, type Endpoint} fr
 
 /** Header lines in order, names as sent. */
 export type Headers = [name: string, value: string][]
+
+/** A request before anything in it was judged, in the form of HTTP/1. */
+export interface RequestHead {
+  method?: string | undefined
+  url?: string | undefined
+  /** names and values in turn */
+  rawHeaders: string[]
+  /** there for HTTP/2, whose frames say whether a body follows */
+  http2?: {hasBody: boolean}
+}
 
 /** The canonical form of one request; every later step works on this and forwards this. */
 export interface RequestFacts extends Endpoint {
@@ -27,6 +36,9 @@ export interface RequestFacts extends Endpoint {
   contentLength: number | undefined
   hasBody: boolean
   websocket: boolean
+  http2: boolean
+  /** that the agent reads what follows a body */
+  trailers: boolean
 }
 
 const MAX_URL = 8 * 1024
@@ -63,11 +75,7 @@ export function newRequestId(): string {
 }
 
 /** Throws Denial for whatever two parsers could read in two ways. */
-export function requestFacts(
-  request: Pick<IncomingMessage, 'method' | 'url' | 'rawHeaders'>,
-  connection: ConnectionTarget,
-  id: string,
-): RequestFacts {
+export function requestFacts(request: RequestHead, connection: ConnectionTarget, id: string): RequestFacts {
   const raw = headerPairs(request.rawHeaders)
   const one = (name: string): string | undefined => {
     const values = raw.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value)
@@ -99,8 +107,10 @@ export function requestFacts(
     contentType: one('content-type')?.split(';', 1)[0]?.trim().toLowerCase(),
     contentEncoding: encodings(one('content-encoding')),
     contentLength,
-    hasBody: (contentLength ?? 0) > 0 || one('transfer-encoding') !== undefined,
+    hasBody: request.http2?.hasBody ?? ((contentLength ?? 0) > 0 || one('transfer-encoding') !== undefined),
     websocket: one('upgrade')?.trim().toLowerCase() === 'websocket',
+    http2: request.http2 !== undefined,
+    trailers: raw.some(([name, value]) => name.toLowerCase() === 'te' && value === 'trailers'),
   }
 }
 

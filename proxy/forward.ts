@@ -1,20 +1,12 @@
-import type {IncomingMessage, ServerResponse} from 'node:http'
-import {Readable, type Transform, type Writable} from 'node:stream'
+import type {Transform, Writable} from 'node:stream'
 import {createBrotliDecompress, createGunzip, createInflate} from 'node:zlib'
-import type {Dispatcher} from 'undici'
+import type {AgentRequest, AgentResponse} from './agent.js'
 import {Denial} from './denial.js'
 import {endToEnd, type Headers} from './facts.js'
 import {ScrubStream, scrubText, type replacementsFor} from './scrub.js'
+import type {Sender, UpstreamAnswer, UpstreamControl, UpstreamRequest} from './upstream.js'
 
-export interface Outgoing {
-  method: string
-  /** path and query */
-  path: string
-  /** Host included, no framing */
-  headers: Headers
-  /** framing follows from it: bytes have a length, anything else is chunked unless `length` says more */
-  body: Buffer | AsyncIterable<Buffer> | null
-  length?: number
+export interface Outgoing extends UpstreamRequest {
   replacements?: ReturnType<typeof replacementsFor>
   /** what the answer runs through, decoded; `stop` ends the request and lets what was written reach the agent */
   meter?: (status: number, contentType: string, stop: () => void) => Transform | undefined
@@ -34,28 +26,19 @@ export interface Outcome {
  * `failure` with `status` undefined means that nothing was written to the agent yet.
  */
 export function forward(
-  pool: Dispatcher,
+  sender: Sender,
   outgoing: Outgoing,
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: AgentRequest,
+  response: AgentResponse,
 ): Promise<Outcome> {
+  const left = new Error('the agent closed the connection')
+  if (response.destroyed) return Promise.resolve({status: undefined, bytesUp: 0, bytesDown: 0, failure: left})
   return new Promise((resolve) => {
     const relay = new Relay(outgoing, request, response, resolve)
-    const {body, length} = outgoing
-    const isWhole = body === null || Buffer.isBuffer(body)
+    const {body} = outgoing
     if (Buffer.isBuffer(body)) relay.outcome.bytesUp = body.length
-    pool.dispatch(
-      {
-        method: outgoing.method,
-        path: outgoing.path,
-        headers: [
-          ...outgoing.headers.flat(),
-          ...(length === undefined ? [] : ['content-length', String(length)]),
-        ],
-        body: isWhole ? body : Readable.from(counted(body, relay.outcome), {objectMode: false}),
-      },
-      relay,
-    )
+    const isWhole = body === null || Buffer.isBuffer(body)
+    sender.send({...outgoing, body: isWhole ? body : counted(body, relay.outcome)}, relay)
   })
 }
 
@@ -73,79 +56,79 @@ const decoders = new Map<string, () => Transform>([
   ['x-gzip', createGunzip],
 ])
 
-class Relay implements Dispatcher.DispatchHandler {
+class Relay implements UpstreamAnswer {
   readonly outcome: Outcome = {status: undefined, bytesUp: 0, bytesDown: 0}
   readonly #outgoing: Outgoing
-  readonly #request: IncomingMessage
-  readonly #response: ServerResponse
+  readonly #request: AgentRequest
+  readonly #response: AgentResponse
   readonly #resolve: (outcome: Outcome) => void
-  #sink: Writable
+  #control: UpstreamControl | undefined
+  #sink: Writable | undefined
   #settled = false
   #stopped = false
-  #controller: Dispatcher.DispatchController | undefined
 
   constructor(
     outgoing: Outgoing,
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: AgentRequest,
+    response: AgentResponse,
     resolve: (outcome: Outcome) => void,
   ) {
     this.#outgoing = outgoing
     this.#request = request
     this.#response = response
     this.#resolve = resolve
-    this.#sink = response
+    response.once('close', () => this.#leave())
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    const leave = () => {
-      if (!this.#response.writableFinished) controller.abort(new Error('the agent closed the connection'))
-    }
-    if (this.#response.destroyed) leave()
-    else this.#response.once('close', leave)
+  onStart(control: UpstreamControl): void {
+    this.#control = control
+    if (this.#response.destroyed) this.#leave()
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (status < 200) return
+  onHead(status: number, headers: Headers, isWhole: boolean): void {
     this.outcome.status = status
-    const raw = (controller.rawHeaders ?? []) as Buffer[]
-    const headers: Headers = []
-    for (let index = 0; index < raw.length; index += 2) {
-      headers.push([raw[index]?.toString('latin1') ?? '', raw[index + 1]?.toString('latin1') ?? ''])
-    }
     try {
-      this.#response.sendDate = false
-      this.#response.writeHead(status, this.#prepare(endToEnd(headers), status).flat())
-      this.#response.flushHeaders()
+      const prepared = this.#prepare(endToEnd(headers), status, isWhole)
+      this.#response.start(status, prepared, isWhole)
+      this.#sink ??= this.#response.body
     } catch (error) {
-      controller.abort(error as Error)
+      this.#control?.abort(error as Error)
     }
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onData(chunk: Buffer): void {
     this.outcome.bytesDown += chunk.length
-    if (this.#sink.write(chunk)) return
-    controller.pause()
-    this.#sink.once('drain', () => controller.resume())
+    const sink = this.#sink
+    if (!sink || sink.write(chunk)) return
+    this.#control?.pause()
+    sink.once('drain', () => this.#control?.resume())
   }
 
-  onResponseEnd(): void {
-    this.#sink.end()
+  onEnd(trailers: Headers): void {
+    const {replacements} = this.#outgoing
+    const after = endToEnd(trailers)
+    this.#response.trail(
+      replacements ? after.map(([name, value]) => [name, scrubText(value, replacements)]) : after,
+    )
+    this.#sink?.end()
     this.#drain()
     this.#settle()
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (this.#stopped) this.#sink.end()
+  onError(error: Error): void {
+    if (this.#stopped) this.#sink?.end()
     else if (this.#response.headersSent) this.#response.destroy()
     else this.outcome.status = undefined
     this.#drain()
     this.#settle(error)
   }
 
+  #leave(): void {
+    if (!this.#response.finished) this.#control?.abort(new Error('the agent closed the connection'))
+  }
+
   /** On hosts with credentials and at models the body runs through scrubber and meter, decoded first. Throws Denial. */
-  #prepare(headers: Headers, status: number): Headers {
+  #prepare(headers: Headers, status: number, isWhole: boolean): Headers {
     const {replacements, meter, method} = this.#outgoing
     const valueOf = (wanted: string) =>
       headers
@@ -161,7 +144,7 @@ class Relay implements Dispatcher.DispatchHandler {
     const decoder = encoding === 'identity' ? undefined : decoders.get(encoding)
     if (encoding !== 'identity' && !decoder && method !== 'HEAD')
       throw new Denial('response_encoding', {status: 502})
-    this.#sink = chain(decoder ? [decoder(), ...stages] : stages, this.#response)
+    if (!isWhole) this.#sink = chain(decoder ? [decoder(), ...stages] : stages, this.#response)
     const dropped =
       method === 'HEAD'
         ? []
@@ -174,7 +157,7 @@ class Relay implements Dispatcher.DispatchHandler {
   #stop(): void {
     this.#stopped = true
     // Not within the write that asked for it.
-    setImmediate(() => this.#controller?.abort(new Error('its budget is spent')))
+    setImmediate(() => this.#control?.abort(new Error('its budget is spent')))
   }
 
   /** An answer before the end of the request: what the agent still sends is read and thrown away, or it would wait forever. */
@@ -190,10 +173,10 @@ class Relay implements Dispatcher.DispatchHandler {
 }
 
 /** Each stage into the next, the last into the response; a stage that fails ends it. Gives back the first. */
-function chain(stages: readonly Transform[], response: ServerResponse): Writable {
+function chain(stages: readonly Transform[], response: AgentResponse): Writable {
   return stages.reduceRight<Writable>((next, stage) => {
     stage.on('error', () => response.destroy())
     stage.pipe(next)
     return stage
-  }, response)
+  }, response.body)
 }

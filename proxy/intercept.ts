@@ -7,10 +7,12 @@ import {
 import type {Socket} from 'node:net'
 import type {Duplex} from 'node:stream'
 import {createServer as createTlsServer, type Server as TlsServer, type TLSSocket} from 'node:tls'
+import {Http1Response} from './agent.js'
 import type {Leaves} from './certificates/leaves.js'
 import {Denial, denialBody} from './denial.js'
 import type {Asked, Exchange} from './exchange.js'
 import {newRequestId} from './facts.js'
+import {Http2Agents} from './http2/agent.js'
 import type {Records} from './records.js'
 import {canonicalSni, type ConnectionTarget} from './target.js'
 
@@ -38,7 +40,7 @@ export function serveRequests(
 ): void {
   const handle = (request: IncomingMessage, response: ServerResponse, asked: Asked = {}) => {
     const target = targetOf(request.socket)
-    if (target) void exchange.handle(request, response, target, asked)
+    if (target) void exchange.handle(request, new Http1Response(response), target, asked)
     else request.socket.destroy()
   }
   // Without a limit Node drops headers silently beyond it; the block's size bounds their number.
@@ -97,6 +99,7 @@ function refuseMalformed(socket: Socket, error: NodeJS.ErrnoException): void {
 /** Ends TLS of the agent's connections and hands every request to the exchange with what its connection said. */
 export class Interceptor {
   readonly #http: HttpServer
+  readonly #http2: Http2Agents
   readonly #tls: TlsServer
   readonly #records: Records
   readonly #targets = new WeakMap<Duplex, ConnectionTarget>()
@@ -107,8 +110,10 @@ export class Interceptor {
     this.#records = records
     this.#http = createHttpServer(httpOptions)
     serveRequests(this.#http, exchange, records, (socket) => this.#targets.get(socket))
+    this.#http2 = new Http2Agents(exchange, records)
     this.#tls = createTlsServer({
-      ALPNProtocols: ['http/1.1'],
+      ALPNCallback: ({servername, protocols}) =>
+        exchange.protocolsFor(canonicalSni(servername)).find((one) => protocols.includes(one)),
       handshakeTimeout: HANDSHAKE_MS,
       minVersion: 'TLSv1.2',
       SNICallback: (name, done) => {
@@ -146,8 +151,11 @@ export class Interceptor {
       return
     }
     this.#forget(key, target)
-    this.#targets.set(socket, {...target, sni})
-    this.#http.emit('connection', socket)
+    if (socket.alpnProtocol === 'h2') this.#http2.serve(socket, {...target, sni})
+    else {
+      this.#targets.set(socket, {...target, sni})
+      this.#http.emit('connection', socket)
+    }
   }
 
   #failed(error: NodeJS.ErrnoException, socket: TLSSocket): void {

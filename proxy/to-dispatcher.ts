@@ -27,7 +27,7 @@ export async function relayToDispatcher(visit: Visit): Promise<Outcome> {
   if (facts.hasBody) visit.sendContinue()
   const upstream = visit.upstreams.get('dispatcher', () => visit.dialer.dialDispatcher(enforcement))
   return forward(
-    upstream.pool,
+    upstream.http1,
     {
       method: facts.method,
       path: facts.rawTarget,

@@ -7,6 +7,7 @@ import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
 import type {Headers, RequestFacts} from './facts.js'
 import {forward, type Outcome} from './forward.js'
+import {isGrpc, judgedMessages} from './grpc/messages.js'
 import {Inspection} from './inspect.js'
 import type {Admission} from './limits.js'
 import {mcpMessages, type McpMessage} from './mcp.js'
@@ -34,12 +35,15 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
 
   const shape = meteredShape(visit)
   const wholeBytes = shape ? MODEL_BODY_BYTES : undefined
-  const giveBack = await visit.held.take(heldBytes(facts, wholeBytes))
+  const bodyIsBound = bindsBody(facts, enforcement)
+  const wholeOnly = isMcpCall || bodyIsBound || shape !== undefined
+  const inMessages = isGrpc(facts) && !wholeOnly
+  const giveBack = await visit.held.take(inMessages ? 0 : heldBytes(facts, wholeBytes))
   try {
-    const bodyIsBound = bindsBody(facts, enforcement)
     if (facts.hasBody) visit.sendContinue()
-    const wholeOnly = isMcpCall || bodyIsBound || shape !== undefined
-    const body = await admitBody(visit.request, facts, inspection, wholeOnly, wholeBytes)
+    const body = inMessages
+      ? messagesOf(visit, inspection)
+      : await admitBody(visit.request, facts, inspection, wholeOnly, wholeBytes)
     const decision = early ?? decide(callsIn(body), visit)
     const bound =
       bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
@@ -58,6 +62,13 @@ interface Sent {
   body: Body
   /** of a call to a model */
   shape: Shape | undefined
+}
+
+/** They may wait for each other's answers, so none waits for the end. */
+function messagesOf({request, facts, held}: Visit, inspection: Inspection): Body {
+  if (!facts.hasBody) return {kind: 'none'}
+  const chunks = judgedMessages(request, facts, inspection, held)
+  return {kind: 'stream', chunks, length: facts.contentLength}
 }
 
 async function send(
@@ -89,12 +100,16 @@ async function send(
     const body: Body = call ? {kind: 'whole', bytes: call.body} : sent.body
     let outcome: Outcome | undefined
     try {
-      const upstream = visit.upstreams.get(key, () => visit.dialer.dial(facts, enforcement))
+      const upstream = visit.upstreams.get(key, (protocols) =>
+        visit.dialer.dial(facts, enforcement, protocols),
+      )
       const read = {...(replacements ? {replacements} : {}), ...(call ? {meter: call.meter} : {})}
-      const outgoing = {method: facts.method, path, headers, ...outgoingBody(body, admission.sent), ...read}
+      const {method, trailers} = facts
+      const outgoing = {method, path, headers, trailers, ...outgoingBody(body, admission.sent), ...read}
+      const sender = facts.http2 ? upstream.http2 : upstream.http1
       outcome = tunnel
         ? await openTunnel(upstream.pool, {path, headers, judge, replacements}, tunnel)
-        : await forward(upstream.pool, outgoing, visit.request, visit.response)
+        : await forward(sender, outgoing, visit.request, visit.response)
       if (upstream.address !== undefined) note.address = upstream.address
       return outcome
     } finally {
@@ -171,7 +186,8 @@ function hostHeader({scheme, host, port}: RequestFacts): string {
 /** The answer must be readable for the scrubber, and whole: a range could cut a value in two. */
 function plainAnswer(headers: Headers): Headers {
   const kept = headers.filter(
-    ([name]) => !['accept-encoding', 'range', 'if-range'].includes(name.toLowerCase()),
+    ([name]) =>
+      !['accept-encoding', 'grpc-accept-encoding', 'range', 'if-range'].includes(name.toLowerCase()),
   )
   return [...kept, ['accept-encoding', 'identity']]
 }

@@ -1,4 +1,4 @@
-import type {IncomingMessage, ServerResponse} from 'node:http'
+import type {AgentRequest, AgentResponse} from './agent.js'
 import type {AuditEvent} from './audit/record.js'
 import type {Budget} from './budget/budget.js'
 import type {Dialer} from './dial.js'
@@ -15,8 +15,8 @@ export type Note = Partial<AuditEvent>
 
 /** One request on its way: the same grant from the first step to the last, whatever is swapped meanwhile. */
 export interface Visit {
-  request: IncomingMessage
-  response: ServerResponse
+  request: AgentRequest
+  response: AgentResponse
   facts: RequestFacts
   enforcement: Enforcement
   upstreams: Upstreams

@@ -280,14 +280,16 @@ describeHere('names that disagree (TLS)', () => {
     expect(arrived()).toEqual([])
   })
 
-  test('only HTTP/1.1 is spoken', async () => {
-    expect(
-      (await network.raw(direct({tls: {servername: 'allowed.test', alpn: ['h2', 'http/1.1']}, send: []})))
-        .alpn,
-    ).toBe('http/1.1')
-    expect(
-      (await network.raw(direct({tls: {servername: 'allowed.test', alpn: ['h2']}, send: []}))).error,
-    ).toBeDefined()
+  test('HTTP/2 is spoken but at the dispatcher’s door, and nothing unknown', async () => {
+    const spoken = async (servername: string, ...alpn: string[]) => {
+      const answer = await network.raw(direct({tls: {servername, alpn}, send: []}))
+      return answer.error === undefined ? answer.alpn : 'refused'
+    }
+    expect(await spoken('allowed.test', 'http/1.1', 'h2')).toBe('h2')
+    expect(await spoken('allowed.test', 'http/1.1')).toBe('http/1.1')
+    expect(await spoken('git.cage.internal', 'h2', 'http/1.1')).toBe('http/1.1')
+    expect(await spoken('git.cage.internal', 'h2')).toBe('refused')
+    expect(await spoken('allowed.test', 'h3', 'spdy/3')).toBe('refused')
   })
 })
 
@@ -395,6 +397,7 @@ describeHere('framing (FRAME)', () => {
 
   test('a WebSocket needs a rule, and h2c is not spoken (FRAME-5)', async () => {
     const upgrade = [
+      '--http1.1',
       '-H',
       'Connection: Upgrade',
       '-H',
@@ -416,6 +419,7 @@ describeHere('framing (FRAME)', () => {
         'Upgrade: h2c',
         '-H',
         'HTTP2-Settings: AAMAAABkAAQAAP__',
+        '--http1.1',
         'https://allowed.test/x',
       ),
     ).toMatchObject({status: 200})

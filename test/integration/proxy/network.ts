@@ -107,7 +107,9 @@ export class TestNetwork {
       absWorkingDir: root,
       banner: {js: banner},
       bundle: true,
-      entryPoints: ['agent', 'program', 'world'].map((name) => `test/integration/proxy/${name}.ts`),
+      entryPoints: ['agent', 'grpc-agent', 'program', 'world'].map(
+        (name) => `test/integration/proxy/${name}.ts`,
+      ),
       format: 'esm',
       outExtension: {'.js': '.mjs'},
       outdir: this.directory,
@@ -140,9 +142,9 @@ export class TestNetwork {
       out link set lo up; out link set world0 up; pod link set lo up; pod link set pod0 up
       out addr add ${world.gateway}/24 dev world0; pod addr add ${world.pod}/24 dev pod0
       out addr add ${world.gateway6}/64 dev world0 nodad; pod addr add ${world.pod6}/64 dev pod0 nodad
-      for a in ${world.publicHost} ${world.canary} ${world.foreignResolver} ${world.metadata} ${world.resolver} \
-        ${world.dispatcher} ${world.privateHost} ${world.special} ${world.specialNeighbour} \
-        ${world.companyProxy}; do out addr add $a/32 dev lo; done
+      for a in ${world.publicHost} ${world.http2Host} ${world.grpcHost} ${world.canary} ${world.foreignResolver} \
+        ${world.metadata} ${world.resolver} ${world.dispatcher} ${world.privateHost} ${world.special} \
+        ${world.specialNeighbour} ${world.companyProxy}; do out addr add $a/32 dev lo; done
       out addr add ${world.public6}/128 dev lo nodad
       pod route add default via ${world.gateway}; pod -6 route add default via ${world.gateway6}
       ip netns exec ${this.podName} sysctl -qw net.ipv4.ping_group_range="0 2147483647" net.ipv4.ip_unprivileged_port_start=0

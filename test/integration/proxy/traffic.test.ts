@@ -199,7 +199,8 @@ describeHere('bodies and streams', () => {
       status: 502,
       reason: 'upstream_unreachable',
     })
-    expect((await network.curl('https://allowed.test/cut')).code).toBe(18)
+    expect((await network.curl('--http1.1', 'https://allowed.test/cut')).code).toBe(18)
+    expect((await network.curl('https://allowed.test/cut')).code).toBe(92)
     expect((await network.audit()).at(-1)).toMatchObject({
       decision: 'allow',
       status: 200,

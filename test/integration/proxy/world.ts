@@ -14,6 +14,7 @@ import {issueServer, parseAuthority} from '../../../core/certificates/authority.
 import {buildResponse, parseQuery} from '../../../proxy/names/message.js'
 import {changing, world, zone} from './addresses.js'
 import {answerAsModel} from './models.js'
+import {serveGrpc, serveHttp2} from './world-http2.js'
 
 // One broken client must not end the world.
 process.on('uncaughtException', (error) => report({place: 'world', error: error.stack}))
@@ -164,6 +165,8 @@ function withDefault(ca: typeof publicCa, name: string) {
 
 webServer(publicCa, 'public').listen(443, world.publicHost)
 createHttpServer(handle('public-http')).listen(80, world.publicHost)
+serveHttp2(world.http2Host, issueServer(publicCa, 'h2.test', Date.now(), 2), report)
+serveGrpc(world.grpcHost, issueServer(publicCa, 'grpc.test', Date.now(), 2), report)
 webServer(publicCa, 'canary').listen(443, world.canary)
 createHttpServer(handle('canary-http')).listen(80, world.canary)
 webServer(projectCa, 'dispatcher').listen(443, world.dispatcher)

@@ -4,6 +4,10 @@ import {describe, expect, jest, test} from '@jest/globals'
 import {Denial} from '../../../proxy/denial.js'
 import {parseQuery, parseResponse, buildQuery} from '../../../proxy/names/message.js'
 import {answer} from '../../../proxy/names/responder.js'
+import {requestFacts} from '../../../proxy/facts.js'
+import {judgedMessages} from '../../../proxy/grpc/messages.js'
+import {HeldBytes} from '../../../proxy/held.js'
+import {http2Head} from '../../../proxy/http2/head.js'
 import {absoluteTarget, connectTarget} from '../../../proxy/target.js'
 import {MessageReader} from '../../../proxy/websocket/frames.js'
 import {seededRandom} from '../../support/secret-sample.js'
@@ -13,6 +17,9 @@ const corpus = JSON.parse(readFileSync(fileURLToPath(new URL('corpus.json', impo
   /** hex */
   dns: string[]
   connect: string[]
+  http2: string[][]
+  /** hex */
+  grpc: string[]
 }
 const ROUNDS = 200
 
@@ -108,6 +115,69 @@ test('WebSocket bytes of any kind are messages or a refusal', () => {
       try {
         for (const {payload} of new MessageReader(true).push(bytes))
           expect(payload.length).toBeLessThanOrEqual(bytes.length)
+      } catch (error) {
+        if (!(error instanceof Denial)) throw error
+      }
+    }
+  }
+})
+
+test('header blocks of HTTP/2 of any kind name the connection’s host in one way, or are refused', () => {
+  const random = seededRandom(5)
+  const connection = {
+    via: 'name',
+    scheme: 'https',
+    host: 'allowed.test',
+    port: 443,
+    sni: 'allowed.test',
+  } as const
+  let passed = 0
+  for (const seed of corpus.http2) {
+    const joined = Buffer.from(seed.join('\u0001'), 'latin1')
+    for (const bytes of [joined, ...mutations(joined, random)]) {
+      const lines = bytes.toString('latin1').split('\u0001')
+      try {
+        const facts = requestFacts(http2Head(lines, 'https', random() < 0.5), connection, 'id')
+        expect([facts.host, facts.port]).toEqual(['allowed.test', 443])
+        for (const [name, value] of facts.headers) {
+          expect(name).toMatch(/^[^A-Z\u0000-\u0020:]+$/)
+          expect(value).not.toMatch(/[\r\n\u0000]/)
+          expect(name).not.toMatch(/^(host|connection|transfer-encoding|content-length)$/)
+        }
+        passed++
+      } catch (error) {
+        if (!(error instanceof Denial)) throw error
+        expect(error.reason).toMatch(/^[a-z_0-9]+$/)
+      }
+    }
+  }
+  expect(passed).toBeGreaterThan(10)
+})
+
+test('gRPC bytes of any kind are messages that were judged, or a refusal', async () => {
+  const random = seededRandom(6)
+  for (const seed of corpus.grpc) {
+    for (const bytes of mutations(Buffer.from(seed, 'hex'), random)) {
+      const judged: string[] = []
+      const cut = Math.floor(random() * (bytes.length + 1))
+      const source = {
+        complete: true,
+        resume: () => undefined,
+        iterator: async function* () {
+          yield bytes.subarray(0, cut)
+          yield await Promise.resolve(bytes.subarray(cut))
+        },
+      }
+      const judge = {
+        body: (message: Buffer) => void judged.push(message.toString('latin1')),
+        bodyStream: () => ({push: (chunk: Buffer) => chunk, end: () => Buffer.alloc(0)}),
+      }
+      const facts = {headers: [['grpc-encoding', 'gzip']]} as unknown as Parameters<typeof judgedMessages>[1]
+      try {
+        for await (const out of judgedMessages(source, facts, judge, new HeldBytes(1e9))) {
+          expect(out.readUInt32BE(1)).toBe(out.length - 5)
+          expect(judged).toContain(out.subarray(5).toString('latin1'))
+        }
       } catch (error) {
         if (!(error instanceof Denial)) throw error
       }
