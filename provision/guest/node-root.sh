@@ -12,6 +12,7 @@ packages=(
 	iproute2 nftables conntrack ethtool kmod
 	mount e2fsprogs procps                   # volumes
 	mmdebstrap ca-certificates xz-utils zstd # image builds
+	slirp4netns                              # the way out of a node on a server that has none
 )
 
 echo "== the node's root file system" >&2

@@ -1,16 +1,18 @@
 import {createHash} from 'node:crypto'
 import {access, rm, stat} from 'node:fs/promises'
 import {join} from 'node:path'
+import {networkInterfaces} from 'node:os'
 import type {Clock} from '../../core/clock.js'
 import {CageError} from '../../core/errors.js'
 import {runOk} from '../../core/process.js'
 import type {Runner} from '../../core/runner.js'
-import {readIfThere, writePrivate} from '../state/files.js'
+import {readIfThere} from '../state/files.js'
 import type {MachineRecord, ProjectNetwork} from '../state/machine-record.js'
 import {livingProcess} from '../state/process-identity.js'
 import {namespaceTransport} from '../transport/namespace.js'
 import type {Transport} from '../transport/transport.js'
-import {imagePrefix, nodeParts, type NodeParts} from './local-build.js'
+import {keptParts} from './kept-parts.js'
+import {imagePrefix, type NodeParts} from './local-build.js'
 import {createDisks, disks} from './local-disks.js'
 import {layOutFiles} from './local-files.js'
 import type {Machine, MachineFacts, MachineState, MachineWork} from './machine.js'
@@ -112,30 +114,26 @@ export class LocalMachine implements Machine {
       sharesKernel: true,
       // slirp4netns answers there and asks whatever this computer asks.
       resolver: '10.0.2.3',
+      around: computerAddresses(),
     }
   }
 
-  /** What the node starts from. A cluster keeps its Kubernetes: a newer cage brings a newer one only to new machines. */
+  api(): Promise<{host: string; port: number}> {
+    return Promise.resolve({host: withoutPrefix(this.network.machine), port: 6443})
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** What the node starts from. */
   async parts(work: MachineWork): Promise<NodeParts> {
     const {runner, packageRoot, cache, clock} = this.options
-    const kept = await readIfThere(this.file('parts.json'))
-    const old = kept === undefined ? undefined : (JSON.parse(kept) as NodeParts)
-    const parts = await nodeParts(runner, packageRoot, {directory: cache, clock, ...work})
-    if (old && old.versions['kubernetes'] !== parts.versions['kubernetes']) {
-      const there = await Promise.all(
-        [...old.layers, old.images].map((path) => stat(path).catch(() => undefined)),
-      )
-      if (!there.includes(undefined)) return old
-      throw new CageError(
-        `this machine was made with Kubernetes ${old.versions['kubernetes'] ?? ''}, which is not in the cache any more`,
-        {
-          code: 'MACHINE_TOO_OLD',
-          hints: ['Run `cage destroy` and `cage up`; push or fetch the work of its tasks before.'],
-        },
-      )
-    }
-    await writePrivate(this.file('parts.json'), `${JSON.stringify(parts, undefined, 2)}\n`)
-    return parts
+    return keptParts(this.file('parts.json'), {
+      runner,
+      packageRoot,
+      cache: {directory: cache, clock, ...work},
+    })
   }
 
   private file(name: string): string {
@@ -204,6 +202,15 @@ export class LocalMachine implements Machine {
 /** At most 14 characters, one more for its other end; two projects never share it. */
 export function linkName(id: string): string {
   return `cage-${createHash('sha256').update(id).digest('hex').slice(0, 8)}`
+}
+
+/** Every IPv4 address of this computer but those of cage's own links: what pods must not reach through it. */
+export function computerAddresses(): string[] {
+  return Object.entries(networkInterfaces())
+    .flatMap(([name, addresses]) => (name.startsWith('cage-') ? [] : (addresses ?? [])))
+    .filter(({family, internal}) => family === 'IPv4' && !internal)
+    .map(({address}) => address)
+    .sort()
 }
 
 function withoutPrefix(cidr: string): string {

@@ -7,7 +7,7 @@ import type {Transport} from '../transport/transport.js'
 export type MachineState = 'absent' | 'stopped' | 'running' | 'broken'
 
 export interface MachineFacts {
-  /** IPv4 address at which this computer reaches the API server */
+  /** IPv4 address of the machine, on which the API server listens */
   address: string
   architecture: 'amd64' | 'arm64'
   cgroup: 'v1' | 'v2'
@@ -17,6 +17,8 @@ export interface MachineFacts {
   sharesKernel: boolean
   /** the DNS server that pods may ask */
   resolver: string
+  /** IPv4 addresses of the computer around the machine, through which it leaves: pods never reach them */
+  around: readonly string[]
 }
 
 /** What a machine does next, for the person who waits. */
@@ -41,5 +43,9 @@ export interface Machine {
   stop(work: MachineWork): Promise<void>
   destroy(work: MachineWork): Promise<void>
   facts(): Promise<MachineFacts>
+  /** where this process reaches the API server; a machine that is far away answers on a tunnel, until `close` */
+  api(): Promise<{host: string; port: number}>
+  /** ends connections and tunnels; the machine stays as it is */
+  close(): Promise<void>
   readonly transport: Transport
 }

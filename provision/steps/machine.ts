@@ -5,7 +5,7 @@ import {demandAll, doctorChecks, type DoctorOptions} from '../doctor.js'
 import {applyFirewall, firewallIs, type FirewallSettings} from '../firewall.js'
 import {kubernetesIsBuilt} from '../machine/local-build.js'
 import type {Step} from '../pipeline.js'
-import {computerAddresses, type Places, type ProjectMachine} from '../provisioning.js'
+import type {Places, ProjectMachine} from '../provisioning.js'
 import {readIfThere, writePrivate} from '../state/files.js'
 import {output} from '../transport/output.js'
 
@@ -115,8 +115,8 @@ export type FirewallWanted = Pick<FirewallSettings, 'dispatcher' | 'publicPorts'
 /** The machine's firewall for pods: a machine that starts is closed until this step ran. */
 export function firewallStep(open: Open, wanted: () => Promise<FirewallWanted>): Step {
   const settings = async (): Promise<FirewallSettings> => {
-    const {resolver} = await (await open()).machine.facts()
-    return {...(await wanted()), resolver, computer: computerAddresses()}
+    const {resolver, around} = await (await open()).machine.facts()
+    return {...(await wanted()), resolver, computer: around}
   }
   return {
     name: 'firewall',

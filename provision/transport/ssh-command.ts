@@ -33,6 +33,11 @@ export const endCommand = (process: string): readonly [string, ...string[]] => [
   ...process.split(' '),
 ]
 
+/** One command of the person's own user, whose shell and home it keeps. */
+export function foreignLine(argv: readonly string[]): string {
+  return line(`exec ${words(argv)}`, {sudo: false})
+}
+
 export function newMark(): string {
   return `cage-${randomBytes(12).toString('hex')}`
 }

@@ -1,7 +1,7 @@
 import {createServer, connect as connectTcp, type Server, type Socket} from 'node:net'
 import {readFile} from 'node:fs/promises'
 import {Duplex} from 'node:stream'
-import {Client, type ClientChannel, type ServerHostKeyAlgorithm} from 'ssh2'
+import type {Client, ClientChannel, ServerHostKeyAlgorithm} from 'ssh2'
 import {CageError, ExitCode, messageOf} from '../../core/errors.js'
 import type {Runner} from '../../core/runner.js'
 import type {SshTarget} from './ssh.js'
@@ -33,7 +33,9 @@ export async function openConnection(runner: Runner, target: SshTarget): Promise
   })
   const [type = '', key = ''] = target.hostKey.split(' ')
   const pinned = Buffer.from(key, 'base64')
-  const client = new Client()
+  // Loaded when it is needed: most commands never talk to a server.
+  const {default: ssh2} = await import('ssh2')
+  const client = new ssh2.Client()
   let shown: Buffer | undefined
   let alive = false
   const {sock, said} = dial(runner, target)

@@ -29,8 +29,8 @@ export interface TestSshd {
 export async function startSshd(configuration: readonly string[] = []): Promise<TestSshd> {
   const directory = await mkdtemp(join(tmpdir(), 'cage-sshd-'))
   const file = (name: string) => join(directory, name)
-  const host = newSshKey('host')
-  const client = newSshKey('client')
+  const host = await newSshKey('host')
+  const client = await newSshKey('client')
   const hostKey = host.publicKey.split(' ').slice(0, 2).join(' ')
   const port = await freePort()
   await mkdir('/run/sshd', {recursive: true})

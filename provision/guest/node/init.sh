@@ -123,6 +123,8 @@ printf '127.0.0.1 localhost\n%s %s\n' "${CAGE_NODE_ADDRESS%/*}" "$CAGE_NODE_NAME
 echo 'nameserver 10.0.2.3' >etc/resolv.conf
 
 pivot_root . old
+# On a server programs came from a folder that is not here.
+hash -r
 umount -l /old
 rmdir /old
 mount --make-rshared /

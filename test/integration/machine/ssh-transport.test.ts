@@ -47,7 +47,7 @@ transportContract({
 
 describe('the server behind ssh', () => {
   itUnless(noSshd, 'is not told anything when it shows another host key', async () => {
-    const other = newSshKey('other').publicKey.split(' ').slice(0, 2).join(' ')
+    const other = (await newSshKey('other')).publicKey.split(' ').slice(0, 2).join(' ')
     await expect(
       transport((target) => ({...target, hostKey: other})).run({argv: ['true']}),
     ).rejects.toMatchObject({
@@ -59,7 +59,7 @@ describe('the server behind ssh', () => {
 
   itUnless(noSshd, 'that does not take the key is named, with what to do', async () => {
     const keyFile = join(directory, 'unknown_key')
-    await writeFile(keyFile, newSshKey('unknown').privateKey, {mode: 0o600})
+    await writeFile(keyFile, (await newSshKey('unknown')).privateKey, {mode: 0o600})
     await expect(transport((target) => ({...target, keyFile})).run({argv: ['true']})).rejects.toMatchObject({
       code: 'SSH_KEY_REFUSED',
       exitCode: 3,
@@ -133,7 +133,7 @@ describe('the server behind ssh', () => {
     expect(status).toBe(3)
     expect(stdout).toContain("it's me\n")
     const knownHosts = join(directory, 'other_hosts')
-    await writeFile(knownHosts, `cage-test ${newSshKey('x').publicKey}\n`)
+    await writeFile(knownHosts, `cage-test ${(await newSshKey('x')).publicKey}\n`)
     const [ssh, ...wrong] = await transport((target) => ({...target, knownHosts})).interactive(['true'])
     expect(spawnSync(ssh, wrong, {encoding: 'utf8', input: ''}).status).toBe(255)
   })
@@ -192,7 +192,7 @@ describe('a tunnel', () => {
 
 describe('the key of a project', () => {
   itUnless(noSshd, 'is one that OpenSSH reads', async () => {
-    const {privateKey, publicKey} = newSshKey('cage-shop-00000001')
+    const {privateKey, publicKey} = await newSshKey('cage-shop-00000001')
     const path = join(directory, 'read_me')
     await writeFile(path, privateKey, {mode: 0o600})
     const {stdout} = spawnSync('ssh-keygen', ['-y', '-f', path], {encoding: 'utf8'})

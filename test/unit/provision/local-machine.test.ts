@@ -8,6 +8,7 @@ import type {MachineRecord} from '../../../provision/state/machine-record.js'
 import {networkOf} from '../../../provision/state/network.js'
 import {processIdentity} from '../../../provision/state/process-identity.js'
 import {FakeRunner} from '../../support/fake-runner.js'
+import {machineContract} from '../../support/machine-contract.js'
 
 const GIB = 1024 ** 3
 const record: MachineRecord = {
@@ -75,35 +76,44 @@ function world() {
       return Promise.resolve()
     },
   }
-  const machine = new LocalMachine({
-    runner,
-    clock,
-    record,
-    directory,
-    packageRoot: resolve('.'),
-    cache: join(home, 'cache'),
-  })
+  const make = () =>
+    new LocalMachine({
+      runner,
+      clock,
+      record,
+      directory,
+      packageRoot: resolve('.'),
+      cache: join(home, 'cache'),
+    })
+  const machine = make()
   const work = {signal: new AbortController().signal, detail: (text: string) => said.push(text)}
   const scripts = () =>
     runner.commands.map(({argv}) => basename(argv[0])).filter((name) => /^(start|stop)\.sh$/.test(name))
-  return {runner, machine, work, state, scripts}
+  return {runner, machine, make, work, state, scripts}
 }
 
-describe('machine `local`', () => {
-  it('goes from absent to running to stopped to absent', async () => {
-    const {machine, work} = world()
-    expect(await machine.state()).toBe('absent')
-    await machine.create(work)
-    expect(await machine.state()).toBe('stopped')
-    await machine.start(work)
-    expect(await machine.state()).toBe('running')
-    await machine.stop(work)
-    expect(await machine.state()).toBe('stopped')
-    await machine.destroy(work)
-    expect(await machine.state()).toBe('absent')
-    await expect(stat(directory)).rejects.toThrow()
+machineContract('local', () => {
+  const {machine, state, make} = world()
+  const without = (file: string) => rm(join(directory, file), {force: true})
+  return Promise.resolve({
+    machine,
+    again: make,
+    hurt: {
+      powerOff: async () => {
+        await without('node.pid')
+        await without('way-out.pid')
+      },
+      loseWayOut: () => without('way-out.pid'),
+      failStart: () => {
+        state.starts = false
+      },
+    },
+    left: async () => ((await stat(directory).catch(() => undefined)) ? [directory] : []),
+    clean: () => Promise.resolve(),
   })
+})
 
+describe('machine `local`', () => {
   it('keeps its disks over a second create', async () => {
     const {machine, work} = world()
     await machine.create(work)
@@ -142,16 +152,6 @@ describe('machine `local`', () => {
     expect((await stat(join(directory, 'files/usr/local/lib/cage/firewall.sh'))).mode & 0o100).toBe(0o100)
   })
 
-  it('is broken while its way out is dead, and a start repairs that', async () => {
-    const {machine, work} = world()
-    await machine.create(work)
-    await machine.start(work)
-    await rm(join(directory, 'way-out.pid'))
-    expect(await machine.state()).toBe('broken')
-    await machine.start(work)
-    expect(await machine.state()).toBe('running')
-  })
-
   it('does not take another process for its own', async () => {
     const {machine, work} = world()
     await machine.create(work)
@@ -178,16 +178,6 @@ describe('machine `local`', () => {
     }
     await machine.start(work)
     expect(scripts()).toEqual(['start.sh', 'stop.sh', 'start.sh'])
-  })
-
-  it('says what the node said when it does not start', async () => {
-    const {machine, work, state} = world()
-    await machine.create(work)
-    state.starts = false
-    await expect(machine.start(work)).rejects.toMatchObject({
-      code: 'MACHINE_NOT_STARTED',
-      message: expect.stringContaining('mount: no overlay'),
-    })
   })
 
   it('stays with the Kubernetes that its cluster was made with', async () => {

@@ -1,0 +1,19 @@
+#!/bin/bash
+# Makes the disks of a node that are missing; a disk that exists is left as it is.
+#
+# usage: disks.sh FILE:BYTES[:reserved]...     (reserved: its space is taken at once)
+# environment: CAGE_NODE_DIR
+set -euo pipefail
+
+umask 077
+mkdir -p "$CAGE_NODE_DIR/stage"
+cd "$CAGE_NODE_DIR"
+for disk in "$@"; do
+	IFS=: read -r file size reserved <<<"$disk"
+	if [ -e "$file" ]; then continue; fi
+	rm -f "$file.new"
+	truncate --size "$size" "$file.new"
+	if [ -n "$reserved" ]; then fallocate --posix --length "$size" "$file.new"; fi
+	mkfs.ext4 -q -F -m 0 -E lazy_itable_init=1,lazy_journal_init=1,nodiscard "$file.new"
+	mv "$file.new" "$file"
+done
