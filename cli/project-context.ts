@@ -1,15 +1,15 @@
 import {join} from 'node:path'
 import {systemClock, type Clock} from '../core/clock.js'
 import {CageError, ExitCode} from '../core/errors.js'
-import {packageRoot} from '../core/package-root.js'
 import {processRunner} from '../core/process.js'
 import type {Reporter} from '../core/report.js'
 import type {Runner} from '../core/runner.js'
 import type {Cluster} from '../kube/cluster.js'
 import type {ProjectSettings} from '../policy/settings.js'
-import type {Places, ProjectMachine} from '../provision/provisioning.js'
+import type {MachineWanted, Places, ProjectMachine} from '../provision/provisioning.js'
 import {projectFiles, type ProjectFiles} from '../provision/state/layout.js'
 import {homes, type Homes} from './environment.js'
+import {ownPlaces} from './places.js'
 import {findRepository, projectId, projectNameOf, type Repository} from './project-identity.js'
 
 export interface ProjectOptions {
@@ -35,6 +35,7 @@ export class ProjectContext {
   readonly clock: Clock = systemClock
   readonly env: Readonly<Record<string, string>>
   private opened: Promise<Cluster> | undefined
+  private made: Promise<ProjectMachine> | undefined
 
   private constructor(
     options: ProjectOptions,
@@ -48,13 +49,7 @@ export class ProjectContext {
     this.files = projectFiles(found.homes.state, this.id)
     this.reporter = options.reporter
     this.signal = options.signal
-    this.places = {
-      stateHome: found.homes.state,
-      cacheHome: found.homes.cache,
-      packageRoot: packageRoot(),
-      runner: this.runner,
-      clock: this.clock,
-    }
+    this.places = ownPlaces(found.homes)
   }
 
   /** Errors: NO_REPOSITORY, exit 3; every problem of cage.yaml and the operator's file at once, exit 2; above the ceiling, exit 4. */
@@ -74,14 +69,30 @@ export class ProjectContext {
 
   /** The project's machine. Errors: MACHINE_MISSING, exit 3. */
   async machine(): Promise<ProjectMachine> {
-    const {findMachine} = await import('../provision/provisioning.js')
-    const found = await findMachine(this.places, this.id)
+    const found = await this.machineIfMade()
     if (found) return found
     throw new CageError(`project ${this.settings.project} has no machine yet`, {
       code: 'MACHINE_MISSING',
       exitCode: ExitCode.precondition,
       hints: ['Run `cage up`.'],
     })
+  }
+
+  /** The same, undefined when there is none. One connection serves the whole command. */
+  async machineIfMade(): Promise<ProjectMachine | undefined> {
+    if (this.made) return this.made
+    const {findMachine} = await import('../provision/provisioning.js')
+    const found = await findMachine(this.places, this.id)
+    if (found) this.made ??= Promise.resolve(found)
+    return this.made
+  }
+
+  /** The project's machine, its record made when there is none. */
+  openMachine(wanted: MachineWanted): Promise<ProjectMachine> {
+    this.made ??= import('../provision/provisioning.js').then(({openMachine}) =>
+      openMachine(this.places, wanted, this.signal),
+    )
+    return this.made
   }
 
   /** The project's cluster, through the kubeconfig that `cage up` wrote. Errors: CLUSTER_MISSING, exit 3. */
@@ -92,6 +103,7 @@ export class ProjectContext {
 
   async close(): Promise<void> {
     await (await this.opened?.catch(() => undefined))?.close()
+    await (await this.made?.catch(() => undefined))?.machine.close()
   }
 
   private async connect(): Promise<Cluster> {
@@ -103,8 +115,8 @@ export class ProjectContext {
         hints: ['Run `cage up`.'],
       })
     }
-    const {connect} = await import('../kube/connect.js')
-    return connect({kubeconfig: this.files.kubeconfig})
+    const {machineCluster} = await import('./machine-cluster.js')
+    return machineCluster(this.files, () => this.machine())
   }
 }
 

@@ -1,3 +1,4 @@
+import {stateOf} from './machine-state.js'
 import type {Opening} from './openings.js'
 import {openingsOf, wideOpenings} from './openings.js'
 import type {ProjectContext} from './project-context.js'
@@ -14,8 +15,7 @@ const NO_CLUSTER = {version: '', ready: false, userNamespaces: false, networkPol
 
 /** What runs of this project, asked and not remembered; never throws for something that is down. */
 export async function statusOf(project: ProjectContext): Promise<ProjectStatus> {
-  const {findMachine} = await import('../provision/provisioning.js')
-  const found = await findMachine(project.places, project.id)
+  const found = await project.machineIfMade()
   const openings = [...openingsOf(project.settings).openings, ...wideOpenings(project.settings)]
   const name = project.settings.project
   if (!found) {
@@ -27,7 +27,7 @@ export async function statusOf(project: ProjectContext): Promise<ProjectStatus> 
       openings,
     }
   }
-  const state = await found.machine.state()
+  const state = await stateOf(found)
   const machine = {driver: found.record.driver, state, sharesKernel: found.record.driver === 'local'}
   const up = state === 'running' || state === 'broken'
   return {

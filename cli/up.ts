@@ -4,7 +4,7 @@ import {clusterNames} from '../core/layout.js'
 import {baseObjects} from '../manifests/base.js'
 import {dispatcherObjects} from '../manifests/dispatcher.js'
 import type {ProjectSettings} from '../policy/settings.js'
-import {openMachine, type MachineWanted, type ProjectMachine} from '../provision/provisioning.js'
+import type {MachineWanted, ProjectMachine} from '../provision/provisioning.js'
 import type {Step} from '../provision/pipeline.js'
 import {projectAuthority, dispatcherCertificate} from '../provision/state/authority.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'
@@ -22,11 +22,13 @@ const DISPATCHER_DISK = 20 * 1024 ** 3
 
 /** `cage up` as a list: each step checks, acts, verifies; running it again is the repair. */
 export function upSteps(project: ProjectContext): Step[] {
-  let made: Promise<ProjectMachine> | undefined
-  const open = () => (made ??= openMachine(project.places, machineWanted(project), project.signal))
+  const open = () => project.openMachine(machineWanted(project))
   const cluster = () => project.cluster()
   return [
-    ...machineSteps(project.places, open, {driver: 'local', uid: process.getuid?.() ?? -1}),
+    ...machineSteps(project.places, open, {
+      driver: machineKind(project.settings).driver,
+      uid: process.getuid?.() ?? -1,
+    }),
     imagesAfter(project, open),
     baseObjectsStep(cluster, async () => baseObjects(await baseView(project))),
     dispatcherStep({
@@ -64,6 +66,7 @@ function machineWanted(project: ProjectContext): MachineWanted {
     project: name,
     repository: project.repository.directory,
     ...machineKind(project.settings),
+    ...(machine.ssh ? {ssh: machine.ssh} : {}),
     cpus: machine.cpus,
     memory: machine.memoryBytes,
     disk: machine.diskBytes,

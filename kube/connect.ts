@@ -14,7 +14,12 @@ const HANDSHAKE_MS = 30_000
  * Connects with one kubeconfig file, and only that: never the user's own configuration, never the environment.
  * Nothing is sent before the first call. Errors: KUBECONFIG_INVALID.
  */
-export async function connect(options: {kubeconfig: string; context?: string}): Promise<Cluster> {
+export async function connect(options: {
+  kubeconfig: string
+  context?: string
+  /** where the API server answers instead: a tunnel; its certificate is still checked, by the name that each has */
+  at?: {host: string; port: number}
+}): Promise<Cluster> {
   const {Exec, KubeConfig} = await import('@kubernetes/client-node')
   const config = new KubeConfig()
   try {
@@ -24,7 +29,10 @@ export async function connect(options: {kubeconfig: string; context?: string}): 
   }
   if (options.context !== undefined) config.setCurrentContext(options.context)
   const context = config.getContextObject(config.getCurrentContext())
-  const cluster = config.getCurrentCluster()
+  const named = config.getCurrentCluster()
+  const {at} = options
+  const cluster =
+    named && at ? {...named, server: `https://${at.host}:${at.port}`, tlsServerName: 'kubernetes'} : named
   const user = config.getCurrentUser()
   if (!context || !cluster || !user) {
     throw unusable(options.kubeconfig, `no usable context "${config.getCurrentContext()}"`)

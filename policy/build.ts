@@ -62,7 +62,7 @@ export function buildSettings(files: ConfigFiles): ProjectSettings {
       cpus: machine.cpus ?? 4,
       memoryBytes: bytes(machine.memory ?? '8GiB'),
       diskBytes: bytes(machine.disk ?? '60GiB'),
-      ...(machine.ssh ? {ssh: {host: machine.ssh.host, port: machine.ssh.port ?? 22}} : {}),
+      ...(machine.ssh ? {ssh: machine.ssh} : {}),
     },
     cluster: {
       ...cluster,

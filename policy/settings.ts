@@ -118,7 +118,7 @@ export interface ProjectSettings extends Rights {
     cpus: number
     memoryBytes: number
     diskBytes: number
-    ssh?: {host: string; port: number}
+    ssh?: {host: string; port?: number}
   }
   cluster: {
     kind: 'auto' | 'microk8s' | 'kubeadm' | 'existing'

@@ -46,11 +46,15 @@ const localPrograms = {
   tar: 'tar',
 } as const
 
+const sshPrograms = {ssh: 'openssh-client', mmdebstrap: 'mmdebstrap', tar: 'tar', gzip: 'gzip'} as const
+
 /** Everything cage needs here, found by trying where looking is not enough. Never throws for something that is missing. */
 export async function doctorChecks(options: DoctorOptions): Promise<Check[]> {
   const checks = [nodeCheck(options.nodeVersion), ...(await programChecks(options.runner, everywhere))]
+  if (options.driver === 'ssh') return [...checks, ...(await builderChecks(options))]
   if (options.driver !== 'local') return checks
-  checks.push(platformCheck(options.platform), rootCheck(options.uid))
+  const why = 'machine `local` makes namespaces, mounts and disks.'
+  checks.push(platformCheck(options.platform), rootCheck(options.uid, why))
   if (options.platform !== 'linux') return checks
   checks.push(...(await programChecks(options.runner, localPrograms)))
   if (!options.compiled) checks.push(await goCheck(options.runner))
@@ -63,8 +67,20 @@ export async function doctorChecks(options: DoctorOptions): Promise<Check[]> {
   return checks
 }
 
+/** What a server runs is built on this computer and copied there. */
+async function builderChecks({runner, platform, uid, compiled, cacheHome}: DoctorOptions): Promise<Check[]> {
+  const checks = [
+    platformCheck(platform),
+    rootCheck(uid, 'the Debian root that the server starts from is made here.'),
+    ...(await programChecks(runner, sshPrograms)),
+  ]
+  return compiled
+    ? checks
+    : [...checks, await goCheck(runner), await diskCheck('disk for what is built', cacheHome, 8)]
+}
+
 /** Throws PRECONDITION (exit 3) that names each missing thing; its hints are the commands that fix it. */
-export function demandAll(checks: readonly Check[]): void {
+export function demandAll(checks: readonly Check[], where = 'this computer'): void {
   const missing = checks.filter(({ok, required}) => required && !ok)
   if (missing.length === 0) return
   const packages = missing.flatMap(({fix}) => /^apt-get install -y (\S+)$/.exec(fix ?? '')?.[1] ?? [])
@@ -72,7 +88,7 @@ export function demandAll(checks: readonly Check[]): void {
     fix === undefined || fix.startsWith('apt-get install') ? [] : [fix],
   )
   throw new CageError(
-    `missing on this computer: ${missing.map(({name, found}) => `${name} (${found})`).join(', ')}`,
+    `missing on ${where}: ${missing.map(({name, found}) => `${name} (${found})`).join(', ')}`,
     {
       code: 'PRECONDITION',
       exitCode: ExitCode.precondition,
@@ -104,13 +120,8 @@ function platformCheck(platform: string): Check {
   )
 }
 
-function rootCheck(uid: number): Check {
-  return check(
-    'root',
-    uid === 0,
-    `uid ${uid}`,
-    'Run cage as root: machine `local` makes namespaces, mounts and disks.',
-  )
+function rootCheck(uid: number, why: string): Check {
+  return check('root', uid === 0, `uid ${uid}`, `Run cage as root: ${why}`)
 }
 
 async function programChecks(runner: Runner, programs: Readonly<Record<string, string>>): Promise<Check[]> {

@@ -1,5 +1,4 @@
 import {readFile, rm} from 'node:fs/promises'
-import {networkInterfaces} from 'node:os'
 import {join} from 'node:path'
 import type {Clock} from '../core/clock.js'
 import {CageError, ExitCode} from '../core/errors.js'
@@ -7,8 +6,10 @@ import {runOk} from '../core/process.js'
 import type {Runner} from '../core/runner.js'
 import type {ClusterInstaller} from './cluster/cluster.js'
 import {KubeadmCluster} from './cluster/kubeadm.js'
-import {LocalMachine} from './machine/local.js'
+import {computerAddresses, LocalMachine} from './machine/local.js'
 import type {Machine, MachineWork} from './machine/machine.js'
+import {RemoteNode} from './machine/remote-node.js'
+import {contactServer, knownAddresses, serverTransport, type SshAddress} from './machine/ssh-server.js'
 import {projectFiles, type ProjectFiles} from './state/layout.js'
 import {takeLock} from './state/lock.js'
 import {readRecord, writeRecord, type MachineRecord} from './state/machine-record.js'
@@ -31,6 +32,8 @@ export interface MachineWanted {
   project: string
   repository: string
   driver: 'local' | 'lima' | 'vagrant' | 'ssh'
+  /** of driver `ssh` */
+  ssh?: SshAddress
   cluster: 'kubeadm' | 'microk8s'
   cpus: number
   memory: number
@@ -60,19 +63,44 @@ export async function openMachine(
   const files = projectFiles(places.stateHome, wanted.id)
   const record = await readRecord(files.record)
   const next = record
-    ? {...record, cpus: wanted.cpus, memory: wanted.memory}
+    ? {...record, cpus: wanted.cpus, memory: wanted.memory, ...movedServer(record, wanted)}
     : await newRecord(places, wanted, signal)
   if (JSON.stringify(next) !== JSON.stringify(record)) await writeRecord(files.record, next)
-  return open(places, next)
+  const opened = await open(places, next)
+  if (record?.driver === 'ssh') await letInAgain(places, opened)
+  return opened
+}
+
+/** A server that got another address is the same server when it shows the pinned host key. */
+function movedServer({driver, ssh}: MachineRecord, wanted: MachineWanted): Pick<MachineRecord, 'ssh'> {
+  return driver === 'ssh' && ssh && wanted.ssh ? {ssh: {...wanted.ssh, user: ssh.user}} : {}
+}
+
+/** The project's key may have been taken out on the server, or another user be named now. */
+async function letInAgain(places: Places, {record, files, machine}: ProjectMachine): Promise<void> {
+  try {
+    await machine.state()
+  } catch (cause) {
+    if (!(cause instanceof CageError) || cause.code !== 'SSH_KEY_REFUSED' || !record.ssh) throw cause
+    const {host, port} = record.ssh
+    const address = {host, ...(port === undefined ? {} : {port})}
+    const {ssh} = await contactServer({...places, files}, address, record)
+    await writeRecord(files.record, {...record, ssh})
+    record.ssh = ssh
+  }
 }
 
 /** Stops the machine; false when nothing ran. */
 export async function stopMachine(places: Places, id: string, work: MachineWork): Promise<boolean> {
   const found = await findMachine(places, id)
   if (!found) return false
-  const state = await found.machine.state()
-  await found.machine.stop(work)
-  return state === 'running' || state === 'broken'
+  try {
+    const state = await found.machine.state()
+    await found.machine.stop(work)
+    return state === 'running' || state === 'broken'
+  } finally {
+    await found.machine.close()
+  }
 }
 
 /** Removes the machine and everything that cage keeps of the project on this computer; the names of what is gone. */
@@ -82,38 +110,61 @@ export async function destroyMachine(places: Places, id: string, work: MachineWo
     if (cause instanceof CageError && cause.code === 'STATE_DAMAGED') return open(places, unreadable(id))
     throw cause
   })
-  if (found) await found.machine.destroy(work)
+  if (found) await removed(found, directory, work)
   await rm(directory, {recursive: true, force: true})
   return [...(found ? [`machine cage-${id}`] : []), directory]
 }
 
-/** Every IPv4 address of this computer but those of cage's own links: what pods must not reach through it. */
-export function computerAddresses(): string[] {
-  return Object.entries(networkInterfaces())
-    .flatMap(([name, addresses]) => (name.startsWith('cage-') ? [] : (addresses ?? [])))
-    .filter(({family, internal}) => family === 'IPv4' && !internal)
-    .map(({address}) => address)
-    .sort()
+async function removed({machine}: ProjectMachine, directory: string, work: MachineWork): Promise<void> {
+  try {
+    await machine.destroy(work)
+  } catch (cause) {
+    if (!(cause instanceof CageError) || cause.code !== 'MACHINE_UNREACHABLE') throw cause
+    const hints = [...cause.hints, `If the machine is gone for good, remove ${directory} by hand.`]
+    throw new CageError(cause.message, {code: cause.code, exitCode: cause.exitCode, hints, cause})
+  } finally {
+    await machine.close()
+  }
 }
 
 async function open(places: Places, record: MachineRecord): Promise<ProjectMachine> {
-  if (record.driver !== 'local' || record.cluster !== 'kubeadm') {
-    throw new CageError(
-      `machine \`${record.driver}\` with cluster \`${record.cluster}\` is not available in this version`,
-      {
-        code: 'MACHINE_DRIVER',
-        exitCode: ExitCode.precondition,
-        hints: ['Use `machine.driver: local` and `cluster.kind: kubeadm`.'],
-      },
-    )
-  }
   const files = projectFiles(places.stateHome, record.id)
-  const {runner, clock, packageRoot, cacheHome} = places
-  const cache = join(cacheHome, 'cage')
-  const machine = new LocalMachine({runner, clock, record, directory: files.machine, packageRoot, cache})
-  const seccomp = await readFile(join(packageRoot, 'provision/guest/seccomp/cage.json'), 'utf8')
+  const machine = machineOf(places, record, files)
+  const seccomp = await readFile(join(places.packageRoot, 'provision/guest/seccomp/cage.json'), 'utf8')
   const parts = (work: MachineWork) => machine.parts(work)
   return {record, files, machine, cluster: new KubeadmCluster({machine, record, parts, seccomp})}
+}
+
+/** Errors: MACHINE_DRIVER, exit 3. */
+function machineOf(places: Places, record: MachineRecord, files: ProjectFiles): LocalMachine | RemoteNode {
+  const {runner, clock, packageRoot, cacheHome} = places
+  const common = {
+    runner,
+    clock,
+    record,
+    directory: files.machine,
+    packageRoot,
+    cache: join(cacheHome, 'cage'),
+  }
+  if (record.cluster === 'kubeadm' && record.driver === 'local') return new LocalMachine(common)
+  if (record.cluster === 'kubeadm' && record.driver === 'ssh') {
+    const host = serverTransport({...places, files}, record)
+    const {ssh} = record
+    return new RemoteNode({
+      ...common,
+      driver: 'ssh',
+      host,
+      knownAs: async () => (ssh ? knownAddresses(runner, ssh) : []),
+    })
+  }
+  throw new CageError(
+    `machine \`${record.driver}\` with cluster \`${record.cluster}\` is not available in this version`,
+    {
+      code: 'MACHINE_DRIVER',
+      exitCode: ExitCode.precondition,
+      hints: ['Use `machine.driver: local` or `ssh` and `cluster.kind: kubeadm`.'],
+    },
+  )
 }
 
 /** Stands in for a record that is damaged: names are all that removing a machine needs. */
@@ -124,6 +175,7 @@ function unreadable(id: string): MachineRecord {
 }
 
 async function newRecord(places: Places, wanted: MachineWanted, signal: AbortSignal): Promise<MachineRecord> {
+  if (wanted.driver === 'ssh') return newServerRecord(places, wanted)
   const {stateHome} = places
   const lock = await whenFree(
     () => takeLock(join(stateHome, 'cage', '.networks'), 'choose a network'),
@@ -132,12 +184,28 @@ async function newRecord(places: Places, wanted: MachineWanted, signal: AbortSig
   )
   try {
     const network = await freeNetwork(stateHome, await networksInUse(places.runner))
-    const record: MachineRecord = {version: 1, ...wanted, network}
+    const {id, project, repository, driver, cluster, cpus, memory, disk} = wanted
+    const chosen = {id, project, repository, driver, cluster, cpus, memory, disk}
+    const record: MachineRecord = {version: 1, ...chosen, network}
     await writeRecord(projectFiles(stateHome, wanted.id).record, record)
     return record
   } finally {
     await lock.release()
   }
+}
+
+/** A server chooses the network itself: other computers have projects there too. */
+async function newServerRecord(places: Places, wanted: MachineWanted): Promise<MachineRecord> {
+  if (!wanted.ssh) {
+    throw new CageError('machine `ssh` needs a server', {
+      code: 'SERVER_MISSING',
+      exitCode: ExitCode.precondition,
+      hints: ['Name it in your own config.yaml: machine: { driver: ssh, ssh: { host: me@server } }'],
+    })
+  }
+  const files = projectFiles(places.stateHome, wanted.id)
+  const {ssh, network} = await contactServer({...places, files}, wanted.ssh, wanted)
+  return {version: 1, ...wanted, ssh, network}
 }
 
 async function whenFree<T>(take: () => Promise<T>, {clock}: Places, signal: AbortSignal): Promise<T> {

@@ -1,10 +1,10 @@
 import {join} from 'node:path'
 import {readdir, stat} from 'node:fs/promises'
-import {systemClock} from '../../core/clock.js'
-import {processRunner} from '../../core/process.js'
+import type {ProjectMachine} from '../../provision/provisioning.js'
 import {BaseCommand} from '../base-command.js'
 import {homes} from '../environment.js'
-import {packageRoot} from '../../core/package-root.js'
+import {stateOf} from '../machine-state.js'
+import {ownPlaces} from '../places.js'
 import {bytes, table} from '../ui/table.js'
 
 export interface ListedProject {
@@ -51,19 +51,12 @@ export default class List extends BaseCommand<typeof List> {
   }
 
   private async look(id: string): Promise<ListedProject | undefined> {
-    const own = homes()
     const {findMachine} = await import('../../provision/provisioning.js')
-    const places = {
-      stateHome: own.state,
-      cacheHome: own.cache,
-      packageRoot: packageRoot(),
-      runner: processRunner,
-      clock: systemClock,
-    }
-    const found = await findMachine(places, id)
+    const found = await findMachine(ownPlaces(), id)
     if (!found) return undefined
-    const state = await found.machine.state()
-    const tasks = state === 'running' ? await countTasks(id, found.files.kubeconfig) : undefined
+    const state = await stateOf(found)
+    const tasks = state === 'running' ? await countTasks(found) : undefined
+    await found.machine.close()
     return {
       project: found.record.project,
       id,
@@ -76,17 +69,17 @@ export default class List extends BaseCommand<typeof List> {
   }
 }
 
-async function countTasks(id: string, kubeconfig: string): Promise<number | undefined> {
-  const [{connect}, {clusterNames, label}] = await Promise.all([
-    import('../../kube/connect.js'),
+async function countTasks(found: ProjectMachine): Promise<number | undefined> {
+  const [{machineCluster}, {clusterNames, label}] = await Promise.all([
+    import('../machine-cluster.js'),
     import('../../core/layout.js'),
   ])
-  const cluster = await connect({kubeconfig}).catch(() => undefined)
+  const cluster = await machineCluster(found.files, () => Promise.resolve(found)).catch(() => undefined)
   try {
     const configs = await cluster?.list({
       apiVersion: 'v1',
       kind: 'ConfigMap',
-      namespace: clusterNames.taskNamespace(id),
+      namespace: clusterNames.taskNamespace(found.record.id),
       labelSelector: `${label.component}=task`,
       signal: AbortSignal.timeout(5000),
     })

@@ -2,9 +2,11 @@ import {systemClock} from '../../core/clock.js'
 import {CageError, ExitCode, messageOf} from '../../core/errors.js'
 import {processRunner} from '../../core/process.js'
 import type {Cluster} from '../../kube/cluster.js'
+import type {ProjectMachine} from '../../provision/provisioning.js'
 import {DispatcherControl} from '../../tasks/dispatcher.js'
 import {dispatcherFarEnd} from '../../tasks/git/far-end.js'
 import {homes} from '../environment.js'
+import {ownPlaces} from '../places.js'
 import {remoteProject} from './project.js'
 import {serveRemoteHelper} from './protocol.js'
 
@@ -16,13 +18,14 @@ export async function remoteHelper(argv: readonly string[]): Promise<number> {
     return ExitCode.usage
   }
   let cluster: Cluster | undefined
+  let far: ProjectMachine | undefined
   const connect = async () => {
     const {id, repository, files} = await remoteProject(url, {
       stateHome: homes().state,
       runner: processRunner,
     })
-    const {connect: open} = await import('../../kube/connect.js')
-    cluster = await open({kubeconfig: files.kubeconfig})
+    const {machineCluster} = await import('../machine-cluster.js')
+    cluster = await machineCluster(files, async () => (far = await farMachine(id)))
     const control = new DispatcherControl({cluster, id, clock: systemClock})
     return dispatcherFarEnd(cluster, id, repository, () => control.pod())
   }
@@ -39,7 +42,19 @@ export async function remoteHelper(argv: readonly string[]): Promise<number> {
     return shown.exitCode
   } finally {
     await cluster?.close()
+    await far?.machine.close()
   }
+}
+
+async function farMachine(id: string): Promise<ProjectMachine> {
+  const {findMachine} = await import('../../provision/provisioning.js')
+  const found = await findMachine(ownPlaces(), id)
+  if (found) return found
+  throw new CageError(`${id} has no machine on this computer`, {
+    code: 'MACHINE_MISSING',
+    exitCode: ExitCode.precondition,
+    hints: ['Run `cage up` in the repository.'],
+  })
 }
 
 function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {

@@ -42,11 +42,16 @@ export const machine = object('The machine of the project.', {
   ssh: object(
     'The server of driver `ssh`.',
     {
-      host: text('`user@server`.', {
+      host: text('`user@server`, or a name of your ssh configuration.', {
         pattern: '^(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9:\\[\\].-]+$',
         'x-expected': 'user@server',
       }),
-      port: {type: 'integer', description: 'Port.', minimum: 1, maximum: 65535, default: 22},
+      port: {
+        type: 'integer',
+        description: 'Port; absent = what your ssh configuration says, else 22.',
+        minimum: 1,
+        maximum: 65535,
+      },
     },
     {required: ['host'], ...operator},
   ),

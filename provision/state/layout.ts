@@ -13,6 +13,11 @@ export interface ProjectFiles {
   record: string
   /** the machine's own files: disks, process numbers, log */
   machine: string
+  /** SSH to a machine that is not this computer: the project's own key, OpenSSH format, and its public half */
+  sshKey: string
+  sshPublicKey: string
+  /** the one host key that the machine may show, as ssh reads it */
+  sshKnownHosts: string
   kubeconfig: string
   /** the project's CA, which signs the dispatcher's certificate */
   caCertificate: string
@@ -38,6 +43,9 @@ export function projectFiles(stateHome: string, id: string): ProjectFiles {
     lock: file('lock'),
     record: file('machine.json'),
     machine: file('machine'),
+    sshKey: file('ssh/key'),
+    sshPublicKey: file('ssh/key.pub'),
+    sshKnownHosts: file('ssh/known_hosts'),
     kubeconfig: file('kubeconfig'),
     caCertificate: file('ca.crt'),
     caKey: file('ca.key'),

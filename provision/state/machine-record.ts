@@ -16,8 +16,18 @@ export interface MachineRecord {
   disk: number
   /** TCP port on this computer's loopback that leads to a virtual machine's SSH */
   sshPort?: number
+  /** driver `ssh`: the server as the person wrote it, and who cage is there */
+  ssh?: SshServer
   /** subnets of this project; absent where the machine is a network of its own */
   network?: ProjectNetwork
+}
+
+export interface SshServer {
+  /** `user@server` or a name of the person's ssh configuration */
+  host: string
+  /** absent = what that configuration says, else 22 */
+  port?: number
+  user: string
 }
 
 /** All inside one /16 that nothing else on this computer uses. */
