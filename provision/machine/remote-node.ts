@@ -145,7 +145,13 @@ export class RemoteNode implements Machine {
 
   private async ask(): Promise<MachineFacts> {
     const {host, knownAs} = this.options
-    const said = (await output(host, {argv: [`${this.place}/guest/node/facts.sh`]})).trim().split('\n')
+    const argv = [`${this.place}/guest/node/facts.sh`] as const
+    const first = await host.run({argv})
+    // An older cage may have made the machine: its scripts know less.
+    if (first.code !== 0)
+      await this.bringScripts({signal: new AbortController().signal, detail: () => undefined})
+    const text = first.code === 0 ? first.stdout.toString() : await output(host, {argv})
+    const said = text.trim().split('\n')
     const value = (name: string) =>
       said.flatMap((line) => (line.startsWith(`${name} `) ? [line.slice(name.length + 1)] : []))
     return {

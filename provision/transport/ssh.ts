@@ -35,10 +35,12 @@ const SESSIONS = 7
 export function sshTransport(runner: Runner, target: () => Promise<SshTarget>): RemoteTransport {
   let connection: Promise<SshConnection> | undefined
   const connected = async (): Promise<SshConnection> => {
-    const current = await connection?.catch(() => undefined)
-    if (current?.alive === true) return current
-    connection = target().then((where) => openConnection(runner, where))
-    return connection
+    const seen = connection
+    const open = await seen?.catch(() => undefined)
+    if (open?.alive === true) return open
+    // Of several who find it lost only one makes the next.
+    if (connection === seen) connection = target().then((where) => openConnection(runner, where))
+    return connection ?? connected()
   }
   const places = slots(SESSIONS)
 

@@ -75,6 +75,14 @@ describe('the server behind ssh', () => {
     })
   })
 
+  itUnless(noSshd, 'gets one connection, however many commands begin at once', async () => {
+    const before = connectionsOf(sshd.pid).length
+    const one = transport()
+    await Promise.all(Array.from({length: 5}, () => one.run({argv: ['true']})))
+    expect(connectionsOf(sshd.pid).length - before).toBe(1)
+    await one.close()
+  })
+
   itUnless(
     noSshd,
     'is reached again after the connection was lost, and what ran on it has ended',
