@@ -38,9 +38,12 @@ done
 scratch kube-proxy kube-proxy /usr/local/bin/kube-proxy
 mkdir -p "$work/kube-proxy/usr/sbin"
 cp "$root/usr/sbin/nft" "$work/kube-proxy/usr/sbin/nft"
-chroot "$root" ldd /usr/sbin/nft | grep -o '/lib[^ ]*' | while read -r library; do
-	mkdir -p "$work/kube-proxy$(dirname "$library")"
-	cp -L "$root$library" "$work/kube-proxy$library"
+libraries=$(cd "$root" && echo usr/lib/*-linux-gnu)
+loader=$(cd "$root" && echo lib*/ld-linux-*.so.*)
+mkdir -p "$work/kube-proxy/$libraries" "$work/kube-proxy/$(dirname "$loader")"
+cp -L "$root/$loader" "$work/kube-proxy/$loader"
+"$root/$loader" --library-path "$root/$libraries" --list "$root/usr/sbin/nft" | grep -o "$root/[^ ]*" | while read -r library; do
+	cp -L "$library" "$work/kube-proxy/$libraries/"
 done
 image kube-proxy "$kubernetes" /usr/local/bin/kube-proxy
 

@@ -17,7 +17,7 @@ export interface LayerArchive {
   file: string
 }
 
-/** The layers of a node as compressed archives, made once on a computer; topmost first. */
+/** The layers of a node as compressed archives, made once on a computer; topmost first. All is root's, whoever built it. */
 export async function layerArchives(
   runner: Runner,
   layers: readonly string[],
@@ -31,7 +31,7 @@ export async function layerArchives(
       build: async (out) => {
         const script = `set -euo pipefail; out=$1; shift; mkdir "$out"
           for layer in "$@"; do
-            tar -C "$layer" --sort=name --numeric-owner -c . | gzip -6 >"$out/new"
+            tar -C "$layer" --sort=name --numeric-owner --owner=0 --group=0 -c . | gzip -6 >"$out/new"
             sum=$(sha256sum <"$out/new" | cut -d' ' -f1)
             mv "$out/new" "$out/$sum.tar.gz"
             echo "$sum" >>"$out/sums"
