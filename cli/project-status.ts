@@ -1,3 +1,4 @@
+import {machineOpening} from './machine-opening.js'
 import {stateOf} from './machine-state.js'
 import type {Opening} from './openings.js'
 import {openingsOf, wideOpenings} from './openings.js'
@@ -35,14 +36,8 @@ export async function statusOf(project: ProjectContext): Promise<ProjectStatus> 
     machine,
     cluster: {kind: found.record.cluster, ...(up ? await clusterStatus(project) : NO_CLUSTER)},
     dispatcher: {ready: up && (await dispatcherIsReady(project))},
-    openings: machine.sharesKernel ? [...openings, kernelOpening] : openings,
+    openings: [...openings, machineOpening(found.record.driver)],
   }
-}
-
-const kernelOpening: Opening = {
-  address: 'this computer',
-  port: 0,
-  why: 'machine `local` shares the kernel of this computer: an escape from a pod reaches it',
 }
 
 async function clusterStatus(project: ProjectContext): Promise<typeof NO_CLUSTER> {

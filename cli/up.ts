@@ -1,10 +1,8 @@
 import {join} from 'node:path'
-import {CageError, ExitCode} from '../core/errors.js'
 import {clusterNames} from '../core/layout.js'
 import {baseObjects} from '../manifests/base.js'
 import {dispatcherObjects} from '../manifests/dispatcher.js'
-import type {ProjectSettings} from '../policy/settings.js'
-import type {MachineWanted, ProjectMachine} from '../provision/provisioning.js'
+import type {ProjectMachine} from '../provision/provisioning.js'
 import type {Step} from '../provision/pipeline.js'
 import {projectAuthority, dispatcherCertificate} from '../provision/state/authority.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'
@@ -13,6 +11,7 @@ import {dispatcherAddress, dispatcherStep} from '../provision/steps/dispatcher.j
 import {imagesStep} from '../provision/steps/images.js'
 import {firewallStep, machineSteps} from '../provision/steps/machine.js'
 import {closedAddresses, clusterTraits, projectImages, volumesIn} from './cluster-facts.js'
+import {machineWanted} from './machine-wanted.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 import {repositoryStep} from './repository-step.js'
@@ -22,13 +21,12 @@ const DISPATCHER_DISK = 20 * 1024 ** 3
 
 /** `cage up` as a list: each step checks, acts, verifies; running it again is the repair. */
 export function upSteps(project: ProjectContext): Step[] {
-  const open = () => project.openMachine(machineWanted(project))
+  let asked: ReturnType<typeof machineWanted> | undefined
+  const wanted = () => (asked ??= machineWanted(project))
+  const open = async () => project.openMachine((await wanted()).wanted)
   const cluster = () => project.cluster()
   return [
-    ...machineSteps(project.places, open, {
-      driver: machineKind(project.settings).driver,
-      uid: process.getuid?.() ?? -1,
-    }),
+    ...machineSteps(project.places, open, wanted),
     imagesAfter(project, open),
     baseObjectsStep(cluster, async () => baseObjects(await baseView(project))),
     dispatcherStep({
@@ -57,35 +55,6 @@ export function upSteps(project: ProjectContext): Step[] {
     repositoryStep(project),
     selfCheckStep({id: project.id, cluster, closed: () => closedAddresses(project)}),
   ]
-}
-
-function machineWanted(project: ProjectContext): MachineWanted {
-  const {machine, project: name} = project.settings
-  return {
-    id: project.id,
-    project: name,
-    repository: project.repository.directory,
-    ...machineKind(project.settings),
-    ...(machine.ssh ? {ssh: machine.ssh} : {}),
-    cpus: machine.cpus,
-    memory: machine.memoryBytes,
-    disk: machine.diskBytes,
-  }
-}
-
-/**
- * `auto` is what this version can make: a node in namespaces with kubeadm; drivers for virtual machines refuse by name.
- * Errors: MACHINE_DRIVER, exit 3.
- */
-function machineKind({machine, cluster}: ProjectSettings): Pick<MachineWanted, 'driver' | 'cluster'> {
-  const driver = machine.driver === 'auto' ? 'local' : machine.driver
-  const kind = cluster.kind === 'auto' ? 'kubeadm' : cluster.kind
-  if (driver !== 'none' && kind !== 'existing') return {driver, cluster: kind}
-  throw new CageError(`machine \`${driver}\` with cluster \`${kind}\` is not available in this version`, {
-    code: 'MACHINE_DRIVER',
-    exitCode: ExitCode.precondition,
-    hints: ['Use `machine.driver: local` and `cluster.kind: kubeadm` in your own config.yaml.'],
-  })
 }
 
 function firewallOpenings(project: ProjectContext) {

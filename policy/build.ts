@@ -62,6 +62,7 @@ export function buildSettings(files: ConfigFiles): ProjectSettings {
       cpus: machine.cpus ?? 4,
       memoryBytes: bytes(machine.memory ?? '8GiB'),
       diskBytes: bytes(machine.disk ?? '60GiB'),
+      ...(machine.image === undefined ? {} : {image: expand(machine.image, home)}),
       ...(machine.ssh ? {ssh: machine.ssh} : {}),
     },
     cluster: {

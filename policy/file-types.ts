@@ -35,6 +35,7 @@ export interface Sections {
     memory?: string
     disk?: string
     ssh?: {host: string; port?: number}
+    image?: string
   }
   cluster?: {
     kind?: 'auto' | 'microk8s' | 'kubeadm' | 'existing'

@@ -119,6 +119,8 @@ export interface ProjectSettings extends Rights {
     memoryBytes: number
     diskBytes: number
     ssh?: {host: string; port?: number}
+    /** absolute path */
+    image?: string
   }
   cluster: {
     kind: 'auto' | 'microk8s' | 'kubeadm' | 'existing'

@@ -2,6 +2,8 @@ import {readFile, stat, statfs} from 'node:fs/promises'
 import {dirname} from 'node:path'
 import {CageError, ExitCode} from '../core/errors.js'
 import type {Runner} from '../core/runner.js'
+import type {Computer} from './machine/choose-driver.js'
+import {guestChecks} from './machine/guest-checks.js'
 
 /** One thing that cage needs on this computer. */
 export interface Check {
@@ -15,12 +17,9 @@ export interface Check {
   required: boolean
 }
 
-export interface DoctorOptions {
-  runner: Runner
+export interface DoctorOptions extends Computer {
   /** of the machine that is wanted */
   driver: 'local' | 'lima' | 'vagrant' | 'ssh' | 'none'
-  uid: number
-  platform: string
   nodeVersion: string
   /** `$XDG_STATE_HOME` and `$XDG_CACHE_HOME` */
   stateHome: string
@@ -33,8 +32,9 @@ const GIB = 1024 ** 3
 
 /** Program → Debian package that has it. */
 const everywhere = {git: 'git'} as const
+/** To build what a node starts from. */
+const buildPrograms = {mmdebstrap: 'mmdebstrap', tar: 'tar', gzip: 'gzip'} as const
 const localPrograms = {
-  mmdebstrap: 'mmdebstrap',
   slirp4netns: 'slirp4netns',
   unshare: 'util-linux',
   nsenter: 'util-linux',
@@ -43,40 +43,47 @@ const localPrograms = {
   ip: 'iproute2',
   'mkfs.ext4': 'e2fsprogs',
   pgrep: 'procps',
-  tar: 'tar',
 } as const
-
-const sshPrograms = {ssh: 'openssh-client', mmdebstrap: 'mmdebstrap', tar: 'tar', gzip: 'gzip'} as const
 
 /** Everything cage needs here, found by trying where looking is not enough. Never throws for something that is missing. */
 export async function doctorChecks(options: DoctorOptions): Promise<Check[]> {
   const checks = [nodeCheck(options.nodeVersion), ...(await programChecks(options.runner, everywhere))]
-  if (options.driver === 'ssh') return [...checks, ...(await builderChecks(options))]
-  if (options.driver !== 'local') return checks
-  const why = 'machine `local` makes namespaces, mounts and disks.'
-  checks.push(platformCheck(options.platform), rootCheck(options.uid, why))
-  if (options.platform !== 'linux') return checks
-  checks.push(...(await programChecks(options.runner, localPrograms)))
-  if (!options.compiled) checks.push(await goCheck(options.runner))
-  checks.push(await namespaceCheck(options), await userNamespaceCheck())
-  checks.push(await deviceCheck('/dev/loop-control', 'loop devices', 'modprobe loop'))
-  checks.push(await deviceCheck('/dev/net/tun', 'tunnel devices', 'modprobe tun'))
-  checks.push(await diskCheck('disk for the machine', options.stateHome, 15))
-  if (!options.compiled) checks.push(await diskCheck('disk for what is built', options.cacheHome, 8))
-  checks.push(await memoryCheck())
+  const {driver, uid, platform} = options
+  if (driver === 'none') return checks
+  checks.push(platformCheck(platform))
+  if (driver === 'lima' || driver === 'vagrant') checks.push(...(await guestChecks(driver, options)))
+  if (driver === 'local') checks.push(rootCheck(uid, 'machine `local` makes namespaces, mounts and disks.'))
+  if (platform !== 'linux') return checks
+  checks.push(...(await buildChecks(options)))
+  if (driver === 'local') checks.push(...(await localChecks(options)))
+  if (driver !== 'ssh')
+    checks.push(await diskCheck('disk for the machine', options.stateHome, 15), await memoryCheck())
   return checks
 }
 
-/** What a server runs is built on this computer and copied there. */
-async function builderChecks({runner, platform, uid, compiled, cacheHome}: DoctorOptions): Promise<Check[]> {
-  const checks = [
-    platformCheck(platform),
-    rootCheck(uid, 'the Debian root that the server starts from is made here.'),
-    ...(await programChecks(runner, sshPrograms)),
+async function localChecks(options: DoctorOptions): Promise<Check[]> {
+  return [
+    ...(await programChecks(options.runner, localPrograms)),
+    await namespaceCheck(options),
+    await userNamespaceCheck(),
+    await deviceCheck('/dev/loop-control', 'loop devices', 'modprobe loop'),
+    await deviceCheck('/dev/net/tun', 'tunnel devices', 'modprobe tun'),
   ]
-  return compiled
-    ? checks
-    : [...checks, await goCheck(runner), await diskCheck('disk for what is built', cacheHome, 8)]
+}
+
+/** What a node starts from is built on this computer, wherever the node runs. */
+async function buildChecks(options: DoctorOptions): Promise<Check[]> {
+  const {runner, driver, uid, compiled, cacheHome} = options
+  // Without root the other users of the root file system come out of a user namespace.
+  const rootless = driver !== 'local' && uid !== 0
+  const programs = {
+    ...buildPrograms,
+    ...(rootless ? {newuidmap: 'uidmap'} : {}),
+    ...(driver === 'ssh' ? {ssh: 'openssh-client'} : {}),
+  }
+  const checks = await programChecks(runner, programs)
+  if (!compiled) checks.push(await goCheck(runner), await diskCheck('disk for what is built', cacheHome, 8))
+  return checks
 }
 
 /** Throws PRECONDITION (exit 3) that names each missing thing; its hints are the commands that fix it. */
@@ -116,7 +123,7 @@ function platformCheck(platform: string): Check {
     'Linux',
     platform === 'linux',
     platform,
-    'Use `machine.driver: lima` or `vagrant` on this computer.',
+    'Run cage on Linux: what a node starts from is built there.',
   )
 }
 

@@ -8,12 +8,17 @@ import type {ClusterInstaller} from './cluster/cluster.js'
 import {KubeadmCluster} from './cluster/kubeadm.js'
 import {computerAddresses, LocalMachine} from './machine/local.js'
 import type {Machine, MachineWork} from './machine/machine.js'
+import {GuestMachine} from './machine/guest-machine.js'
+import {thisComputer} from './machine/choose-driver.js'
+import {guestKeys} from './machine/guest-keys.js'
+import {guestOf, guestTransport, orphan, virtualMachine} from './machine/guests.js'
 import {RemoteNode} from './machine/remote-node.js'
 import {contactServer, knownAddresses, serverTransport, type SshAddress} from './machine/ssh-server.js'
 import {projectFiles, type ProjectFiles} from './state/layout.js'
 import {takeLock} from './state/lock.js'
 import {readRecord, writeRecord, type MachineRecord} from './state/machine-record.js'
-import {freeNetwork, networkOf} from './state/network.js'
+import {FIRST_NETWORK, freeNetwork, networkOf} from './state/network.js'
+import {freeSshPort} from './state/ssh-port.js'
 
 /** Where everything is, handed in from the edge. */
 export interface Places {
@@ -34,6 +39,8 @@ export interface MachineWanted {
   driver: 'local' | 'lima' | 'vagrant' | 'ssh'
   /** of driver `ssh` */
   ssh?: SshAddress
+  /** of drivers `lima` and `vagrant`: the person's own disk image or box */
+  image?: string
   cluster: 'kubeadm' | 'microk8s'
   cpus: number
   memory: number
@@ -110,12 +117,28 @@ export async function destroyMachine(places: Places, id: string, work: MachineWo
     if (cause instanceof CageError && cause.code === 'STATE_DAMAGED') return open(places, unreadable(id))
     throw cause
   })
-  if (found) await removed(found, directory, work)
+  const removed = found ? [`machine cage-${id}`] : await removeOrphans(places, id, work)
+  if (found) await remove(found, directory, work)
   await rm(directory, {recursive: true, force: true})
-  return [...(found ? [`machine cage-${id}`] : []), directory]
+  return [...removed, directory]
 }
 
-async function removed({machine}: ProjectMachine, directory: string, work: MachineWork): Promise<void> {
+/** Guests of the project whose record was lost; the names of what is gone. */
+async function removeOrphans(places: Places, id: string, work: MachineWork): Promise<string[]> {
+  const removed: string[] = []
+  for (const driver of ['lima', 'vagrant'] as const) {
+    const guest = virtualMachine(driver, orphan(id), projectFiles(places.stateHome, id).machine, {
+      ...places,
+      ...thisComputer(places),
+    })
+    if ((await guest.state()) === 'absent') continue
+    await guest.destroy(work)
+    removed.push(`virtual machine ${id} of ${driver}`)
+  }
+  return removed
+}
+
+async function remove({machine}: ProjectMachine, directory: string, work: MachineWork): Promise<void> {
   try {
     await machine.destroy(work)
   } catch (cause) {
@@ -129,14 +152,18 @@ async function removed({machine}: ProjectMachine, directory: string, work: Machi
 
 async function open(places: Places, record: MachineRecord): Promise<ProjectMachine> {
   const files = projectFiles(places.stateHome, record.id)
-  const machine = machineOf(places, record, files)
+  const machine = await machineOf(places, record, files)
   const seccomp = await readFile(join(places.packageRoot, 'provision/guest/seccomp/cage.json'), 'utf8')
   const parts = (work: MachineWork) => machine.parts(work)
   return {record, files, machine, cluster: new KubeadmCluster({machine, record, parts, seccomp})}
 }
 
 /** Errors: MACHINE_DRIVER, exit 3. */
-function machineOf(places: Places, record: MachineRecord, files: ProjectFiles): LocalMachine | RemoteNode {
+async function machineOf(
+  places: Places,
+  record: MachineRecord,
+  files: ProjectFiles,
+): Promise<LocalMachine | RemoteNode | GuestMachine> {
   const {runner, clock, packageRoot, cacheHome} = places
   const common = {
     runner,
@@ -157,14 +184,23 @@ function machineOf(places: Places, record: MachineRecord, files: ProjectFiles): 
       knownAs: async () => (ssh ? knownAddresses(runner, ssh) : []),
     })
   }
-  throw new CageError(
-    `machine \`${record.driver}\` with cluster \`${record.cluster}\` is not available in this version`,
-    {
-      code: 'MACHINE_DRIVER',
-      exitCode: ExitCode.precondition,
-      hints: ['Use `machine.driver: local` or `ssh` and `cluster.kind: kubeadm`.'],
-    },
-  )
+  if (record.cluster === 'kubeadm' && (record.driver === 'lima' || record.driver === 'vagrant')) {
+    const {driver, id} = record
+    const keys = await guestKeys(files, id)
+    const guest = virtualMachine(driver, guestOf(record, keys), files.machine, {
+      ...places,
+      ...thisComputer(places),
+    })
+    const host = guestTransport(runner, guest, {id, files, keys})
+    // What a guest sends leaves through this computer's own sockets.
+    const knownAs = () => Promise.resolve(computerAddresses())
+    return new GuestMachine(guest, new RemoteNode({...common, driver, host, knownAs}))
+  }
+  throw new CageError(`cluster \`${record.cluster}\` is not available in this version`, {
+    code: 'MACHINE_DRIVER',
+    exitCode: ExitCode.precondition,
+    hints: ['Use `cluster.kind: kubeadm` in your own config.yaml.'],
+  })
 }
 
 /** Stands in for a record that is damaged: names are all that removing a machine needs. */
@@ -177,16 +213,25 @@ function unreadable(id: string): MachineRecord {
 async function newRecord(places: Places, wanted: MachineWanted, signal: AbortSignal): Promise<MachineRecord> {
   if (wanted.driver === 'ssh') return newServerRecord(places, wanted)
   const {stateHome} = places
+  const {id, project, repository, driver, cluster, cpus, memory, disk, image} = wanted
+  const rest = {id, project, repository, driver, cluster, cpus, memory, disk}
   const lock = await whenFree(
     () => takeLock(join(stateHome, 'cage', '.networks'), 'choose a network'),
     places,
     signal,
   )
   try {
-    const network = await freeNetwork(stateHome, await networksInUse(places.runner))
-    const {id, project, repository, driver, cluster, cpus, memory, disk} = wanted
-    const chosen = {id, project, repository, driver, cluster, cpus, memory, disk}
-    const record: MachineRecord = {version: 1, ...chosen, network}
+    const record: MachineRecord =
+      wanted.driver === 'local'
+        ? {version: 1, ...rest, network: await freeNetwork(stateHome, await networksInUse(places.runner))}
+        : {
+            version: 1,
+            ...rest,
+            ...(image === undefined ? {} : {image}),
+            sshPort: await freeSshPort(stateHome, wanted.id),
+            // A guest is a network of its own; always the same one, so that a lost record loses nothing.
+            network: networkOf(FIRST_NETWORK),
+          }
     await writeRecord(projectFiles(stateHome, wanted.id).record, record)
     return record
   } finally {

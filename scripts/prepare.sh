@@ -12,6 +12,14 @@ packages_to_run=(git:git mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iprout
 packages_to_test=(nft:nftables tmux:tmux shellcheck:shellcheck shfmt:shfmt ruby:ruby python3:python3 openssl:openssl
 	gcc:gcc /usr/include/stdlib.h:libc6-dev ssh:openssh-client /usr/sbin/sshd:openssh-server)
 
+# Virtual machines, for scripts/test --vm only.
+# shellcheck disable=SC2034
+packages_for_vms=(vagrant:vagrant libvirtd:libvirt-daemon virsh:libvirt-clients qemu-img:qemu-utils
+	qemu-system-x86_64:qemu-system-x86 dnsmasq:dnsmasq-base mmdebstrap:mmdebstrap
+	/usr/share/doc/libvirt-daemon-driver-qemu/copyright:libvirt-daemon-driver-qemu
+	/usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json:vagrant-libvirt
+	/etc/libvirt/libvirtd.conf:libvirt-daemon-system)
+
 # install_packages PAIR...: installs only what is missing; says nothing when all is there
 install_packages() {
 	local missing=() pair

@@ -55,6 +55,10 @@ export const machine = object('The machine of the project.', {
     },
     {required: ['host'], ...operator},
   ),
+  image: text(
+    'A file of your own instead of the pinned image: a disk image for `lima`, a box for `vagrant`. Absolute, or below `~/`.',
+    {pattern: '^(?:~?/).+$', 'x-expected': 'an absolute path', ...operator},
+  ),
 })
 
 export const cluster = object('The Kubernetes of the project.', {

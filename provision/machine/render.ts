@@ -1,36 +1,60 @@
 import {parseDocument, stringify} from 'yaml'
 import {CageError} from '../../core/errors.js'
 import type {MachineRecord} from '../state/machine-record.js'
-
-/** A machine that is a virtual machine: it is reached over SSH on a port of this computer's loopback. */
-export type VirtualMachine = MachineRecord & Required<Pick<MachineRecord, 'sshPort'>>
+import type {GuestDescription} from './virtual-machine.js'
 
 const MIB = 1024 ** 2
 const GIB = 1024 ** 3
 
-/** The port is derived from the id, so that it is the same at every start; a range where little else listens. */
-export function sshPortOf(id: string): number {
-  return 50_000 + (Number.parseInt(id.slice(-8), 16) % 10_000)
-}
-
-/** machine.json; the static Vagrantfile reads it too, its path goes into CAGE_MACHINE. */
+/** The record of a machine, as it lies in the state directory. */
 export function renderRecord(machine: MachineRecord): string {
   return `${JSON.stringify(machine, undefined, 2)}\n`
 }
 
+/** A box of the person's own. */
+export interface VagrantBox {
+  name: string
+  /** absolute path */
+  file: string
+}
+
+export interface VagrantExtras {
+  /** without the help of this computer's processor */
+  emulated: boolean
+  box?: VagrantBox
+}
+
+/** machine.json as the static Vagrantfile reads it; its path goes into CAGE_MACHINE. */
+export function vagrantMachine(guest: GuestDescription, extras: VagrantExtras): string {
+  const {id, project, cpus, memory, disk, sshPort, authorizedKey, hostKey} = guest
+  const machine = {version: 1, id, project, cpus, memory, disk, sshPort, authorizedKey, hostKey, ...extras}
+  return `${JSON.stringify(machine, undefined, 2)}\n`
+}
+
+/** What the guest's boot script gets from Lima. */
+export function limaParameters({id, authorizedKey, hostKey}: GuestDescription): Record<string, string> {
+  return {
+    project: id,
+    name: `cage-${id}`,
+    authorizedKey,
+    hostKey: Buffer.from(hostKey).toString('base64'),
+  }
+}
+
 /**
- * lima.yaml for `limactl start`: the template (the text of lima/cage.yaml) with this project's values set.
- * Throws LIMA_TEMPLATE when the template lost what keeps the guest apart from this computer.
+ * lima.yaml for `limactl`: the template (the text of lima/cage.yaml) with this project's values set; `script` is the text
+ * of provision/guest/vm/boot.sh. Throws LIMA_TEMPLATE when the template lost what keeps the guest apart from this computer.
  */
-export function renderLima(template: string, machine: VirtualMachine): string {
+export function renderLima(template: string, script: string, guest: GuestDescription): string {
   const document = parseDocument(template)
   if (document.errors.length > 0) throw broken(document.errors.map((error) => error.message).join('; '))
-  document.set('cpus', machine.cpus)
-  document.set('memory', binary(machine.memory))
-  document.set('disk', binary(machine.disk))
-  document.setIn(['ssh', 'localPort'], machine.sshPort)
-  document.setIn(['param', 'name'], machine.id)
-  document.setIn(['param', 'project'], machine.project)
+  document.set('cpus', guest.cpus)
+  document.set('memory', binary(guest.memory))
+  document.set('disk', binary(guest.disk))
+  document.setIn(['ssh', 'localPort'], guest.sshPort)
+  document.set('param', document.createNode(limaParameters(guest)))
+  document.setIn(['provision', 0, 'script'], script)
+  if (guest.image !== undefined) document.set('images', document.createNode([{location: guest.image}]))
   const rendered: unknown = document.toJS()
   for (const [path, wanted] of apart) {
     const found: unknown = document.getIn(path)
@@ -45,7 +69,7 @@ export function renderLima(template: string, machine: VirtualMachine): string {
 }
 
 /** What keeps the guest apart from this computer; a template without it is refused. */
-const apart: readonly (readonly [string[], unknown])[] = [
+const apart: readonly (readonly [(string | number)[], unknown])[] = [
   [['plain'], true],
   [['mounts'], []],
   [['portForwards'], []],
@@ -53,6 +77,7 @@ const apart: readonly (readonly [string[], unknown])[] = [
   [['ssh', 'forwardX11'], false],
   [['ssh', 'loadDotSSHPubKeys'], false],
   [['propagateProxyEnv'], false],
+  [['provision', 0, 'mode'], 'boot'],
 ]
 
 function broken(problem: string): CageError {

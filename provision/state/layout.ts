@@ -16,6 +16,8 @@ export interface ProjectFiles {
   /** SSH to a machine that is not this computer: the project's own key, OpenSSH format, and its public half */
   sshKey: string
   sshPublicKey: string
+  /** the key with which a virtual machine proves who it is, OpenSSH format: cage makes it and puts it in */
+  sshHostKey: string
   /** the one host key that the machine may show, as ssh reads it */
   sshKnownHosts: string
   kubeconfig: string
@@ -45,6 +47,7 @@ export function projectFiles(stateHome: string, id: string): ProjectFiles {
     machine: file('machine'),
     sshKey: file('ssh/key'),
     sshPublicKey: file('ssh/key.pub'),
+    sshHostKey: file('ssh/host_key'),
     sshKnownHosts: file('ssh/known_hosts'),
     kubeconfig: file('kubeconfig'),
     caCertificate: file('ca.crt'),

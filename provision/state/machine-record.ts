@@ -18,6 +18,8 @@ export interface MachineRecord {
   sshPort?: number
   /** driver `ssh`: the server as the person wrote it, and who cage is there */
   ssh?: SshServer
+  /** a disk image or box of the person's own that a virtual machine is made from, absolute path */
+  image?: string
   /** subnets of this project; absent where the machine is a network of its own */
   network?: ProjectNetwork
 }

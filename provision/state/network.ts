@@ -4,7 +4,7 @@ import {CageError, ExitCode} from '../../core/errors.js'
 import {projectFiles} from './layout.js'
 import {readRecord, type ProjectNetwork} from './machine-record.js'
 
-const FIRST = 200
+export const FIRST_NETWORK = 200
 const LAST = 254
 
 /** The n-th /16 that projects take: link, pods and services side by side. */
@@ -25,11 +25,11 @@ export function networkOf(second: number): ProjectNetwork {
  */
 export async function freeNetwork(stateHome: string, inUse: readonly string[]): Promise<ProjectNetwork> {
   const taken = new Set([...(await rangesOfProjects(stateHome)), ...inUse])
-  for (let second = FIRST; second <= LAST; second++) {
+  for (let second = FIRST_NETWORK; second <= LAST; second++) {
     const network = networkOf(second)
     if (![...taken].some((cidr) => overlaps(cidr, network.range))) return network
   }
-  throw new CageError(`no free network from 10.${FIRST}.0.0/16 to 10.${LAST}.0.0/16`, {
+  throw new CageError(`no free network from 10.${FIRST_NETWORK}.0.0/16 to 10.${LAST}.0.0/16`, {
     code: 'NETWORK_FULL',
     exitCode: ExitCode.precondition,
     hints: ['Run `cage list` and destroy a project that you do not need any more.'],

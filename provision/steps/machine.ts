@@ -1,49 +1,50 @@
 import {join} from 'node:path'
 import {runOk} from '../../core/process.js'
 import {contentHash} from '../build-cache.js'
-import {demandAll, doctorChecks, type DoctorOptions} from '../doctor.js'
+import {demandAll, doctorChecks} from '../doctor.js'
 import {applyFirewall, firewallIs, type FirewallSettings} from '../firewall.js'
+import {thisComputer} from '../machine/choose-driver.js'
 import {kubernetesIsBuilt} from '../machine/local-build.js'
 import type {Step} from '../pipeline.js'
-import type {Places, ProjectMachine} from '../provisioning.js'
+import type {MachineWanted, Places, ProjectMachine} from '../provisioning.js'
 import {readIfThere, writePrivate} from '../state/files.js'
 import {output} from '../transport/output.js'
 
 type Open = () => Promise<ProjectMachine>
 
+/** The driver of the machine, and why `auto` took no stronger one; empty when nobody has to be told. */
+type Wanted = () => Promise<{wanted: Pick<MachineWanted, 'driver'>; why: string}>
+
 /** From nothing to a cluster that answers, in order. `open` makes the project's record when there is none. */
-export function machineSteps(
-  places: Places,
-  open: Open,
-  computer: Pick<DoctorOptions, 'driver' | 'uid'>,
-): Step[] {
-  return [preflightStep(places, computer), machineStep(open), transportStep(places, open), clusterStep(open)]
+export function machineSteps(places: Places, open: Open, wanted: Wanted): Step[] {
+  return [preflightStep(places, wanted), machineStep(open), transportStep(places, open), clusterStep(open)]
 }
 
 /** Everything missing on this computer, named at once, before anything is made. */
-function preflightStep(places: Places, {driver, uid}: Pick<DoctorOptions, 'driver' | 'uid'>): Step {
-  const {runner, stateHome, cacheHome, packageRoot} = places
-  const compiled = () => kubernetesIsBuilt(packageRoot, join(cacheHome, 'cage'))
+function preflightStep(places: Places, wanted: Wanted): Step {
+  const {stateHome, cacheHome, packageRoot} = places
   return {
     name: 'preflight',
-    deadlineMs: 60_000,
+    deadlineMs: 120_000,
     hints: ['Run `cage doctor`.'],
     check: async () => {
-      const {platform, version: nodeVersion} = process
-      const options = {
-        runner,
-        driver,
-        uid,
-        platform,
-        nodeVersion,
+      const {wanted: machine, why} = await wanted()
+      const checks = await doctorChecks({
+        ...thisComputer(places),
+        driver: machine.driver,
+        nodeVersion: process.version,
         stateHome,
         cacheHome,
-        compiled: await compiled(),
-      }
-      demandAll(await doctorChecks(options))
-      return true
+        compiled: await kubernetesIsBuilt(packageRoot, join(cacheHome, 'cage')),
+      })
+      demandAll(checks)
+      return why === ''
     },
-    act: () => Promise.resolve(undefined),
+    act: async () => {
+      const {wanted: machine, why} = await wanted()
+      return `machine ${machine.driver}: ${why}`
+    },
+    verify: () => Promise.resolve(true),
   }
 }
 

@@ -8,6 +8,9 @@ import type {ProjectContext} from '../../project-context.js'
 const drivers = ['local', 'lima', 'vagrant'] as const
 type Driver = (typeof drivers)[number]
 
+/** Stands where a key of this machine stands, which `cage up` makes and keeps in the state directory. */
+const KEPT = 'a key that cage up makes'
+
 export interface RenderedMachine {
   driver: Driver
   /** what the driver reads, and the text of it */
@@ -36,22 +39,30 @@ export default class MachineRender extends ProjectCommand<typeof MachineRender> 
 }
 
 async function render(project: ProjectContext, driver: Driver): Promise<RenderedMachine> {
-  const [{readRecord}, {renderLima, renderRecord, sshPortOf}] = await Promise.all([
+  const [{readRecord}, {renderLima, renderRecord, vagrantMachine}, {guestOf}] = await Promise.all([
     import('../../../provision/state/machine-record.js'),
     import('../../../provision/machine/render.js'),
+    import('../../../provision/machine/guests.js'),
   ])
   const made = await readRecord(project.files.record)
-  const record = made?.driver === driver ? made : wanted(project, driver)
+  const record = made?.driver === driver ? made : await wanted(project, driver)
   if (driver === 'local') return {driver, file: 'machine.json', text: renderRecord(record)}
-  const machine = {...record, sshPort: record.sshPort ?? sshPortOf(record.id)}
-  if (driver === 'vagrant') return {driver, file: 'machine.json', text: renderRecord(machine)}
-  const template = await readFile(join(project.places.packageRoot, 'lima', 'cage.yaml'), 'utf8')
-  return {driver, file: 'lima.yaml', text: renderLima(template, machine)}
+  // The private half of a key is never printed.
+  const description = guestOf(record, {authorizedKey: KEPT, hostKey: KEPT})
+  if (driver === 'vagrant')
+    return {driver, file: 'machine.json', text: vagrantMachine(description, {emulated: false})}
+  const [template, script] = await Promise.all(
+    ['lima/cage.yaml', 'provision/guest/vm/boot.sh'].map((file) =>
+      readFile(join(project.places.packageRoot, file), 'utf8'),
+    ),
+  )
+  return {driver, file: 'lima.yaml', text: renderLima(template ?? '', script ?? '', description)}
 }
 
 /** The record as `cage up` would make it; the subnets of machine `local` are chosen only then. */
-function wanted(project: ProjectContext, driver: Driver): MachineRecord {
+async function wanted(project: ProjectContext, driver: Driver): Promise<MachineRecord> {
   const {machine, project: name} = project.settings
+  const {freeSshPort} = await import('../../../provision/state/ssh-port.js')
   return {
     version: 1,
     id: project.id,
@@ -62,5 +73,7 @@ function wanted(project: ProjectContext, driver: Driver): MachineRecord {
     cpus: machine.cpus,
     memory: machine.memoryBytes,
     disk: machine.diskBytes,
+    ...(driver === 'local' ? {} : {sshPort: await freeSshPort(project.homes.state, project.id)}),
+    ...(machine.image === undefined ? {} : {image: machine.image}),
   }
 }

@@ -57,12 +57,13 @@ describe('the static files of the virtual machine drivers', () => {
       expect({status, stderr}).toEqual({status: 0, stderr: ''})
       const settings = stdout.split('\n')
       const wanted = [
-        'vm.define[shop-0a1b2c3d]=["shop-0a1b2c3d"]',
-        'vm.define[shop-0a1b2c3d].ssh.forward_agent=[false]',
-        'vm.define[shop-0a1b2c3d].vm.provider[libvirt].cpus=[4]',
-        'vm.define[shop-0a1b2c3d].vm.provider[libvirt].memory=[8192]',
-        'vm.define[shop-0a1b2c3d].vm.provider[virtualbox].memory=[8192]',
-        'vm.define[shop-0a1b2c3d].vm.provider[qemu].memory=["8192M"]',
+        'vm.define[cage-shop-0a1b2c3d]=["cage-shop-0a1b2c3d"]',
+        'vm.define[cage-shop-0a1b2c3d].ssh.forward_agent=[false]',
+        'vm.define[cage-shop-0a1b2c3d].vm.provider[libvirt].cpus=[4]',
+        'vm.define[cage-shop-0a1b2c3d].vm.provider[libvirt].driver=["kvm"]',
+        'vm.define[cage-shop-0a1b2c3d].vm.provider[libvirt].memory=[8192]',
+        'vm.define[cage-shop-0a1b2c3d].vm.provider[virtualbox].memory=[8192]',
+        'vm.define[cage-shop-0a1b2c3d].vm.provider[qemu].memory=["8192M"]',
       ]
       expect(settings).toEqual(expect.arrayContaining(wanted))
       expect(stdout).toMatch(/synced_folder\[\.\]=\["\.", "\/vagrant", \{(:disabled=>|disabled: )true\}\]/)

@@ -18,6 +18,8 @@ function options(missing: readonly string[], over: Partial<DoctorOptions> = {}):
     driver: 'local',
     uid: 0,
     platform: 'linux',
+    arch: 'x64',
+    vagrantHome: '/state/cage/.vagrant',
     nodeVersion: 'v20.19.0',
     stateHome: join(tmpdir(), 'not', 'there', 'yet'),
     cacheHome: tmpdir(),

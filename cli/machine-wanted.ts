@@ -1,0 +1,43 @@
+import {CageError, ExitCode} from '../core/errors.js'
+import {chooseDriver, thisComputer} from '../provision/machine/choose-driver.js'
+import type {MachineWanted} from '../provision/provisioning.js'
+import {readRecord} from '../provision/state/machine-record.js'
+import type {ProjectContext} from './project-context.js'
+
+/** What the project's settings ask of a machine; `why` says what `driver: auto` could not take. */
+export async function machineWanted(project: ProjectContext): Promise<{wanted: MachineWanted; why: string}> {
+  const {machine, cluster, project: name} = project.settings
+  const {driver, why} = await driverOf(project)
+  if (driver === 'none' || cluster.kind === 'existing') throw unavailable(driver, cluster.kind)
+  const wanted = {
+    id: project.id,
+    project: name,
+    repository: project.repository.directory,
+    driver,
+    cluster: cluster.kind === 'auto' ? ('kubeadm' as const) : cluster.kind,
+    ...(machine.ssh ? {ssh: machine.ssh} : {}),
+    ...(machine.image === undefined ? {} : {image: machine.image}),
+    cpus: machine.cpus,
+    memory: machine.memoryBytes,
+    disk: machine.diskBytes,
+  }
+  return {wanted, why}
+}
+
+/** A machine that is there keeps its driver. */
+async function driverOf(
+  project: ProjectContext,
+): Promise<{driver: MachineWanted['driver'] | 'none'; why: string}> {
+  const record = await readRecord(project.files.record)
+  if (record) return {driver: record.driver, why: ''}
+  const {driver} = project.settings.machine
+  return driver === 'auto' ? chooseDriver(thisComputer(project.places)) : {driver, why: ''}
+}
+
+function unavailable(driver: string, kind: string): CageError {
+  return new CageError(`machine \`${driver}\` with cluster \`${kind}\` is not available in this version`, {
+    code: 'MACHINE_DRIVER',
+    exitCode: ExitCode.precondition,
+    hints: ['Use `machine.driver: auto` and `cluster.kind: kubeadm` in your own config.yaml.'],
+  })
+}

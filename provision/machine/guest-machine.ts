@@ -1,0 +1,70 @@
+import type {NodeParts} from './local-build.js'
+import type {Machine, MachineFacts, MachineState, MachineWork} from './machine.js'
+import type {RemoteNode} from './remote-node.js'
+import type {VirtualMachine} from './virtual-machine.js'
+
+/** A node in a virtual machine of this computer: the guest is made and booted, then it is a server like any other. */
+export class GuestMachine implements Machine {
+  readonly driver: 'lima' | 'vagrant'
+  readonly transport: Machine['transport']
+  private readonly guest: VirtualMachine
+  private readonly node: GuestNode
+
+  /** `node` is reached through the guest's SSH; it is asked only while the guest runs. */
+  constructor(guest: VirtualMachine, node: GuestNode) {
+    this.guest = guest
+    this.node = node
+    this.driver = guest.driver
+    this.transport = node.transport
+  }
+
+  async state(): Promise<MachineState> {
+    const guest = await this.guest.state()
+    if (guest !== 'running') return guest
+    // A guest without a node is one that is not finished: what is missing is made at its start.
+    const node = await this.node.state()
+    return node === 'absent' ? 'stopped' : node
+  }
+
+  create(work: MachineWork): Promise<void> {
+    return this.guest.create(work)
+  }
+
+  async start(work: MachineWork): Promise<void> {
+    await this.guest.start(work)
+    if ((await this.node.state()) === 'absent') await this.node.create(work)
+    await this.node.start(work)
+  }
+
+  async stop(work: MachineWork): Promise<void> {
+    // The pods end first, each in its own time; a guest that is off has none, and one with other keys is not ours to ask.
+    if ((await this.guest.state()) === 'running') await this.node.stop(work)
+    await this.node.close()
+    await this.guest.stop(work)
+  }
+
+  /** All of the node is inside the guest. */
+  async destroy(work: MachineWork): Promise<void> {
+    await this.node.close()
+    await this.guest.destroy(work)
+  }
+
+  facts(): Promise<MachineFacts> {
+    return this.node.facts()
+  }
+
+  api(): Promise<{host: string; port: number}> {
+    return this.node.api()
+  }
+
+  close(): Promise<void> {
+    return this.node.close()
+  }
+
+  parts(work: MachineWork): Promise<NodeParts> {
+    return this.node.parts(work)
+  }
+}
+
+/** What of a remote node a guest needs. */
+export type GuestNode = Machine & Pick<RemoteNode, 'parts'>

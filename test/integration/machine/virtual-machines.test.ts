@@ -1,0 +1,29 @@
+import {readFile} from 'node:fs/promises'
+import {join, resolve} from 'node:path'
+import {LimaMachine} from '../../../provision/machine/lima.js'
+import {VagrantMachine} from '../../../provision/machine/vagrant.js'
+import {guestName} from '../../../provision/machine/virtual-machine.js'
+import {virtualMachineContract, type InForce} from '../../support/virtual-machine-contract.js'
+
+const packageRoot = resolve('.')
+const hardware = () => Promise.resolve(true)
+const parsed = async (path: string): Promise<InForce | undefined> => {
+  const text = await readFile(path, 'utf8').catch(() => undefined)
+  return text === undefined ? undefined : (JSON.parse(text) as InForce)
+}
+
+virtualMachineContract({
+  name: 'lima',
+  make: ({home, runner}, directory, description) =>
+    new LimaMachine({runner, description, directory, home, packageRoot, hardware}),
+  inForce: (home, id) => parsed(join(home, guestName(id), 'booted')),
+  commands: {start: 'start', stop: 'stop', destroy: 'delete', state: 'list'},
+})
+
+virtualMachineContract({
+  name: 'vagrant',
+  make: ({home, runner}, directory, description) =>
+    new VagrantMachine({runner, description, directory, home, packageRoot, platform: 'linux', hardware}),
+  inForce: (home, id) => parsed(join(home, 'guests', `cage-${id}`)),
+  commands: {start: 'up', stop: 'halt', destroy: 'destroy', state: 'status'},
+})
