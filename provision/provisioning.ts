@@ -138,12 +138,15 @@ async function removeOrphans(places: Places, id: string, work: MachineWork): Pro
   return removed
 }
 
+/** What a server answers that is not there any more. */
+const gone = ['MACHINE_UNREACHABLE', 'HOST_KEY_CHANGED']
+
 async function remove({machine}: ProjectMachine, directory: string, work: MachineWork): Promise<void> {
   try {
     await machine.destroy(work)
   } catch (cause) {
-    if (!(cause instanceof CageError) || cause.code !== 'MACHINE_UNREACHABLE') throw cause
-    const hints = [...cause.hints, `If the machine is gone for good, remove ${directory} by hand.`]
+    if (!(cause instanceof CageError) || !gone.includes(cause.code)) throw cause
+    const hints = [`If the machine is gone for good: rm -r ${directory}`, ...cause.hints.slice(0, 1)]
     throw new CageError(cause.message, {code: cause.code, exitCode: cause.exitCode, hints, cause})
   } finally {
     await machine.close()

@@ -80,7 +80,7 @@ export async function contactServer(
       {
         code: 'HOST_KEY_CHANGED',
         exitCode: ExitCode.denied,
-        hints: ['If the server was made anew, its tasks are gone: run `cage destroy`, then `cage up`.'],
+        hints: ['If the server was made anew, its tasks are gone: `cage destroy` says how to forget it.'],
       },
     )
   }

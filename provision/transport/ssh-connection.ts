@@ -175,7 +175,7 @@ function unreachable(target: SshTarget, cause: Error, otherKey: boolean): CageEr
       exitCode: ExitCode.denied,
       hints: [
         'Nothing was sent to it. Check whether another server has that address now.',
-        'If the server was made anew, its tasks are gone: run `cage destroy`, then `cage up`.',
+        'If the server was made anew, its tasks are gone: `cage destroy` says how to forget it.',
       ],
       cause,
     })

@@ -44,15 +44,17 @@ case $action in
 start)
 	net=$((200 + $3))
 	link=cagetest$3
-	base=$cache/test-server-$(cat "$here"/provision/guest/{debian-root,apt-settings}.sh "$0" | sha256sum | cut -c1-16)
+	base=$cache/test-server-$(cat "$here"/provision/guest/{debian-root,apt-settings}.sh | sha256sum | cut -c1-16)
 	if [ ! -d "$base" ]; then
 		"$here/provision/guest/debian-root.sh" "$base.new" openssh-server sudo ca-certificates
 		chroot "$base.new" useradd --create-home --shell /bin/bash me
 		echo 'me ALL=(ALL) NOPASSWD: ALL' >"$base.new/etc/sudoers.d/me"
+		rm -f "$base.new"/etc/ssh/ssh_host_*
 		mv "$base.new" "$base"
 	fi
-	mkdir -p "$directory"/{upper,work,root}
+	mkdir -p "$directory"/{upper/etc/ssh,work,root}
 	if [ ! -e "$directory/person" ]; then
+		ssh-keygen -q -A -f "$directory/upper"
 		ssh-keygen -q -t ed25519 -N '' -C person -f "$directory/person"
 		install -d -o 1000 -g 1000 -m 0700 "$directory/upper/home/me" "$directory/upper/home/me/.ssh"
 		install -o 1000 -g 1000 -m 0600 "$directory/person.pub" "$directory/upper/home/me/.ssh/authorized_keys"
