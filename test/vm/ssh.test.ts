@@ -83,7 +83,7 @@ describe('ssh: a project on a server', () => {
 
   beforeAll(() => {
     if (obstacle !== undefined) return
-    const made = spawnSync('test/vm/server.sh', ['start', server, '37'], {encoding: 'utf8', env})
+    const made = spawnSync('test/vm/server.sh', ['start', server, String(process.pid % 50)], {encoding: 'utf8', env})
     if (made.status !== 0) throw new Error(`no server: ${made.stderr.slice(-2000)}`)
     mkdirSync(join(scratch, 'config', 'cage'), {recursive: true})
     writeFileSync(
@@ -98,7 +98,7 @@ describe('ssh: a project on a server', () => {
     if (history.status !== 0) throw new Error(history.stderr.toString())
   })
   afterAll(async () => {
-    if (obstacle === undefined) {
+    if (obstacle === undefined && existsSync(repository)) {
       await cage('destroy', '--confirm', 'shop')
       spawnSync('test/vm/server.sh', ['stop', server], {env})
       const columns = ['boot', 'no-op', 'resume'].map((name) => `${seconds[name] ?? '-'} s`)
