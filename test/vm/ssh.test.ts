@@ -83,7 +83,10 @@ describe('ssh: a project on a server', () => {
 
   beforeAll(() => {
     if (obstacle !== undefined) return
-    const made = spawnSync('test/vm/server.sh', ['start', server, String(process.pid % 50)], {encoding: 'utf8', env})
+    const made = spawnSync('test/vm/server.sh', ['start', server, String(process.pid % 50)], {
+      encoding: 'utf8',
+      env,
+    })
     if (made.status !== 0) throw new Error(`no server: ${made.stderr.slice(-2000)}`)
     mkdirSync(join(scratch, 'config', 'cage'), {recursive: true})
     writeFileSync(
