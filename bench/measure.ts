@@ -5,6 +5,8 @@ export interface Findings {
   ratios: Record<string, number>
   /** the most that a ratio or value of the same name may be */
   targets: Record<string, number>
+  /** the least that they must be */
+  least?: Record<string, number>
   /** measured values; the unit is in the name */
   values: Record<string, number>
 }
@@ -12,10 +14,11 @@ export interface Findings {
 /** Prints the findings and what they missed; the exit code is 1 when a target was missed. */
 export function report(findings: Findings): void {
   const measured = {...findings.values, ...findings.ratios}
-  const missed = Object.entries(findings.targets)
-    .filter(([name, most]) => (measured[name] ?? Infinity) > most)
-    .map(([name]) => name)
-  const {bench, ratios, targets, values} = findings
+  const {bench, ratios, values, targets: most, least = {}} = findings
+  const tooMuch = Object.entries(most).filter(([name, limit]) => !((measured[name] ?? NaN) <= limit))
+  const tooLittle = Object.entries(least).filter(([name, limit]) => !((measured[name] ?? NaN) >= limit))
+  const missed = [...tooMuch, ...tooLittle].map(([name]) => name)
+  const targets = {...most, ...least}
   const line = {bench, ratios: rounded(ratios), targets, missed, values: rounded(values)}
   process.stdout.write(`${JSON.stringify(line)}\n`)
   if (missed.length > 0) process.exitCode = 1
