@@ -139,6 +139,11 @@ export class Exchange {
     return isDispatcher ? ['http/1.1'] : ['h2', 'http/1.1']
   }
 
+  /** Requests and tunnels under way. */
+  get running(): number {
+    return this.#running.size
+  }
+
   /** After a new grant: ends the answers and tunnels under way that it would not let begin. */
   reconsider(enforcement: Enforcement): void {
     for (const visit of this.#running) {

@@ -61,8 +61,13 @@ export class Records {
     return ++this.#written <= MAX_QUIET
   }
 
-  #count({kind, decision, reason, bytesUp, bytesDown, usage}: AuditEvent): void {
+  #count(event: AuditEvent): void {
+    const {kind, decision, reason, rule, bytesUp, bytesDown, usage, findings = [], ms} = event
     this.#metrics.add('events_total', {kind, decision, reason})
+    if (rule) this.#metrics.add('rule_decisions_total', {decision, rule})
+    for (const finding of findings)
+      this.#metrics.add('findings_total', {rule: finding.rule, place: finding.place})
+    if (kind === 'request' && ms !== undefined) this.#metrics.observe('request_seconds', ms / 1000)
     if (bytesUp) this.#metrics.add('bytes_up_total', {kind}, bytesUp)
     if (usage) {
       this.#metrics.add('model_tokens_total', {direction: 'input'}, usage.input)

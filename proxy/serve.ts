@@ -82,7 +82,13 @@ export async function serve(options: ServeOptions): Promise<Sidecar> {
     dialer: new Dialer(systemRoots),
     records,
   })
-  const interceptor = new Interceptor(exchange, new Leaves(authority), records)
+  const leaves = new Leaves(authority)
+  const interceptor = new Interceptor(exchange, leaves, records)
+  metrics.gauge('running', () => exchange.running)
+  metrics.gauge('leaves', () => leaves.size)
+  metrics.gauge('grant_revision', () => grants.highestSeen)
+  metrics.gauge('admitting', () => (grants.state.kind === 'open' && ledger.admitting ? 1 : 0))
+  metrics.gauge('resident_memory_bytes', () => process.memoryUsage.rss())
   const overtime = setInterval(() => {
     const {state} = grants
     if (state.kind === 'open' && budget.isOvertime(state.enforcement.grant.budget)) exchange.endOvertime()
