@@ -203,8 +203,8 @@ function answer(request: AgentRequest, response: AgentResponse, note: Note, deni
   }
   const sent = (wanted: string) =>
     headerPairs(request.rawHeaders).find(([name]) => name.toLowerCase() === wanted)?.[1] ?? ''
-  if (sent('content-type').startsWith('application/grpc'))
-    response.start(200, grpcDenial(denial, facts), true)
+  const speaksGrpc = request.http2 && /^application\/grpc(\+|;|$)/.test(sent('content-type'))
+  if (speaksGrpc) response.start(200, grpcDenial(denial, facts), true)
   else {
     const {type, body} = denialBody(denial, facts, sent('user-agent').startsWith('git/'))
     response.start(denial.status, [

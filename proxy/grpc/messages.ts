@@ -9,8 +9,13 @@ const PREFIX_BYTES = 5
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 /** Whether the body is a stream of messages, each of which the other side may answer before the next. */
-export function isGrpc({http2, contentType}: Pick<RequestFacts, 'http2' | 'contentType'>): boolean {
-  return http2 && /^application\/grpc(\+|$)/.test(contentType ?? '')
+export function isGrpc({
+  http2,
+  contentType,
+  contentEncoding,
+}: Pick<RequestFacts, 'http2' | 'contentType' | 'contentEncoding'>): boolean {
+  // A body that is coded as a whole has no messages that anybody could see.
+  return http2 && contentEncoding.length === 0 && /^application\/grpc(\+|$)/.test(contentType ?? '')
 }
 
 /**

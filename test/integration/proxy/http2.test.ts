@@ -1,5 +1,6 @@
 import {createHash} from 'node:crypto'
 import {readFileSync} from 'node:fs'
+import {gzipSync} from 'node:zlib'
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {egressRule} from '../../support/grants.js'
 import {world} from './addresses.js'
@@ -164,6 +165,46 @@ describeHere('gRPC', () => {
     expect(await grpc({unary: ['x'.repeat(20_000)], gzip: true})).toEqual([
       {answer: `echo ${'x'.repeat(20_000)}`},
     ])
+  })
+
+  test('over HTTP/1.1 it is a body like any other, and so is its denial', async () => {
+    const send = (path: string) =>
+      network.curl(
+        '--http1.1',
+        '-H',
+        'Content-Type: application/grpc',
+        '-d',
+        network.handle,
+        `https://h2.test${path}`,
+      )
+    expect(await send('/x')).toMatchObject({status: 403, reason: 'secret_found'})
+    expect(arrived()).toEqual([])
+  })
+
+  test('a body that is coded as a whole is decoded as a whole', async () => {
+    const input = gzipSync(`it is ${network.handle}`)
+    const coded = [
+      '-H',
+      'Content-Type: application/grpc',
+      '-H',
+      'Content-Encoding: gzip',
+      '--data-binary',
+      '@-',
+    ]
+    const argv = [
+      'curl',
+      '-sS',
+      '--http2',
+      '-D',
+      '-',
+      '--cacert',
+      network.caFile,
+      ...coded,
+      'https://h2.test/x',
+    ]
+    const {stdout} = await network.agent(argv, {input})
+    expect(stdout.toString()).toContain('secret_found')
+    expect(arrived()).toEqual([])
   })
 
   test('every message is judged before it leaves, compressed ones decoded', async () => {

@@ -134,9 +134,11 @@ describe('gRPC', () => {
   }
 
   test('is known by its content type, over HTTP/2 alone', () => {
-    expect(isGrpc({http2: true, contentType: 'application/grpc+proto'})).toBe(true)
-    expect(isGrpc({http2: true, contentType: 'application/grpc-web'})).toBe(false)
-    expect(isGrpc({http2: false, contentType: 'application/grpc'})).toBe(false)
+    const contentEncoding: string[] = []
+    expect(isGrpc({http2: true, contentType: 'application/grpc+proto', contentEncoding})).toBe(true)
+    expect(isGrpc({http2: true, contentType: 'application/grpc-web', contentEncoding})).toBe(false)
+    expect(isGrpc({http2: false, contentType: 'application/grpc', contentEncoding})).toBe(false)
+    expect(isGrpc({http2: true, contentType: 'application/grpc', contentEncoding: ['br']})).toBe(false)
   })
 
   test('messages come out whole, however they are cut', async () => {
