@@ -1,0 +1,57 @@
+import {isIPv4} from 'node:net'
+import {clusterNames} from '../core/layout.js'
+import type {VerifySurroundings} from '../tasks/verify/verify.js'
+import {closedAddresses} from './cluster-facts.js'
+import type {ProjectContext} from './project-context.js'
+
+const DISPATCHER_PORT = 443
+const names: Readonly<Record<string, string>> = {
+  '10250': 'kubelet',
+  '443': 'API service',
+  '6443': 'API server',
+}
+
+/** Canaries on the machine and, where it is this computer, beside it; and what must be closed to a task. */
+export async function openSurroundings(
+  project: ProjectContext,
+): Promise<VerifySurroundings & {close: () => Promise<void>}> {
+  const {machine, record} = await project.machine()
+  const {transport} = machine
+  const [{computerCanary, highPort, machineCanary}, {dispatcherAddress}, {resolvers}] = await Promise.all([
+    import('../provision/machine/canary.js'),
+    import('../provision/steps/dispatcher.js'),
+    import('./upstreams.js'),
+  ])
+  const [{address}, cluster, closed, [resolver = '']] = await Promise.all([
+    machine.facts(),
+    project.cluster(),
+    closedAddresses(project),
+    resolvers(project),
+  ])
+  const dispatcher = await dispatcherAddress(cluster, project.id)
+  const high = highPort()
+  const link = record.driver === 'local' ? record.network?.host.split('/')[0] : undefined
+  const canaries = await Promise.all([
+    machineCanary(transport, address, [53, 80, 443, high]),
+    ...(link !== undefined && isIPv4(link) ? [computerCanary(transport, link, [high])] : []),
+  ])
+  return {
+    canaries,
+    closed: [
+      ...closed.map((one) => {
+        const [host = '', port = ''] = one.split(':')
+        return {name: names[port] ?? 'machine', address: host, port: Number(port)}
+      }),
+      {name: clusterNames.dispatcher, address: dispatcher, port: DISPATCHER_PORT},
+    ],
+    resolver: {address: resolver, port: 53},
+    reaches: async (host, port) => {
+      const script = 'exec 3<>"/dev/tcp/$1/$2"'
+      const argv = ['timeout', '5', 'bash', '-c', script, 'bash', host, String(port)] as const
+      return (await transport.run({argv, timeoutMs: 10_000})).code === 0
+    },
+    close: async () => {
+      await Promise.all(canaries.map((canary) => canary.close()))
+    },
+  }
+}

@@ -1,0 +1,208 @@
+import {createHash, randomBytes} from 'node:crypto'
+import {Readable} from 'node:stream'
+import {CageError, messageOf} from '../../core/errors.js'
+import {container, dispatcherContainer, clusterNames, gitHost} from '../../core/layout.js'
+import {BoundedText} from '../agent-state.js'
+import type {TaskProject} from '../blueprint.js'
+import {callOptions, namespaceOf, uninterruptible, type TaskContext} from '../context.js'
+import type {DispatcherControl} from '../dispatcher.js'
+import {newTask} from '../new.js'
+import {removeTask, type KeepAudit} from '../remove.js'
+import {findStored, podRef} from '../store.js'
+import {waitUntilRunning} from '../wait.js'
+import {admissionCases, type AdmittedPod} from './admission.js'
+import {ATTACKER, KNOCKER} from './attacker.js'
+import type {Canary} from '../../core/canary.js'
+import {attacks, controls, fromDispatcher, type Attack, type Targets} from './cases.js'
+import {judge, layersOf, type Layer, type VerifyCase} from './judge.js'
+
+/** What stands around the cluster; the CLI puts it up and takes it down. */
+export interface VerifySurroundings {
+  canaries: readonly Canary[]
+  closed: Targets['closed']
+  /** the DNS server that the firewall lets every pod ask, and that only a network policy would keep from the dispatcher */
+  resolver: {address: string; port: number}
+  /** whether something answers the machine at a TCP port */
+  reaches: (address: string, port: number) => Promise<boolean>
+}
+
+export interface VerifyReport {
+  cases: VerifyCase[]
+  layers: Layer[]
+  passed: number
+  failed: number
+}
+
+const MAX_ANSWER = 256 * 1024
+const ATTACK_MS = 120_000
+/** what was sent last is under way */
+const SETTLE_MS = 1000
+
+/**
+ * Attacks the project's own installation from a throwaway task, and from the dispatcher's pod where the firewall alone
+ * stands in the way; judged by canaries outside, each attack's route by a control that must work.
+ */
+export async function verify(
+  context: TaskContext,
+  project: TaskProject,
+  dispatcher: DispatcherControl,
+  surroundings: VerifySurroundings,
+  keepAudit: KeepAudit,
+): Promise<VerifyReport> {
+  const {canaries, closed, resolver, reaches} = surroundings
+  const nonce = randomBytes(8).toString('hex')
+  const token = (id: string) =>
+    `cv${createHash('sha256').update(`${nonce} ${id}`).digest('hex').slice(0, 24)}`
+  const targets: Targets = {canaries, closed, token, gitHost}
+  const task = await newTask(context, project, dispatcher, {
+    branch: `cage-verify/${nonce}`,
+    agent: 'shell',
+    args: ['sleep', 'infinity'],
+    existing: false,
+    unattended: true,
+  })
+  try {
+    context.reporter.begin('start the throwaway task')
+    await waitUntilRunning(context, task)
+    context.reporter.done()
+    context.reporter.begin('attack')
+    const machine = await machineControls(context, surroundings, token)
+    const fromTask = [...controls(targets), ...attacks(targets)]
+    const outside = fromDispatcher(targets)
+    const pod = await dispatcher.pod()
+    const [saidInTask, saidOutside, admission] = await Promise.all([
+      attempt(context, {pod: podRef(context, task).name, task: true}, fromTask),
+      attempt(context, {pod, task: false}, [...outside, asksResolver(resolver)]),
+      context.cluster
+        .get<AdmittedPod>(podRef(context, task), callOptions(context))
+        .then((found) => admissionCases(context, found)),
+    ])
+    await context.clock.sleep(SETTLE_MS, context.signal)
+    const heard = canaries.flatMap((canary) => canary.heard().map((one) => ({...one, where: canary.where})))
+    const cases = [
+      ...machine,
+      ...judge([...fromTask, ...outside], new Map([...saidInTask, ...saidOutside]), {heard, token}),
+      ...admission,
+    ]
+    const layers = layersOf(cases, [...fromTask, ...outside], {
+      asked: saidOutside.get('resolver') ?? '',
+      answersMachine: await reaches(resolver.address, resolver.port),
+      users: await readUserMap(context, task),
+    })
+    context.reporter.done()
+    const failed = cases.filter(({ok}) => !ok).length
+    return {cases, layers, passed: cases.length - failed, failed}
+  } finally {
+    // Also when the person interrupted.
+    const last = uninterruptible(context)
+    await removeTask(last, dispatcher, await findStored(last, task), keepAudit)
+  }
+}
+
+/** The canaries hear what the machine sends, and what must be closed to pods answers the machine. */
+async function machineControls(
+  context: TaskContext,
+  {canaries, closed, reaches}: VerifySurroundings,
+  token: Targets['token'],
+): Promise<VerifyCase[]> {
+  const base = {class: 'CONTROL', where: 'machine' as const}
+  const knocks = canaries.flatMap((canary) =>
+    canary.ports.flatMap((port) => (['tcp', 'udp'] as const).map((protocol) => ({canary, port, protocol}))),
+  )
+  await Promise.all(
+    knocks.map(({canary, port, protocol}) =>
+      canary.knock(protocol, port, token(controlId(canary, protocol, port))).catch(() => undefined),
+    ),
+  )
+  await context.clock.sleep(SETTLE_MS, context.signal)
+  const heard = knocks.map(({canary, port, protocol}): VerifyCase => {
+    const id = controlId(canary, protocol, port)
+    const ok = canary.heard().some((one) => one.text.includes(token(id)))
+    return {
+      ...base,
+      id,
+      attack: `${protocol.toUpperCase()} to the canary on the ${canary.where} at ${canary.address}:${port}`,
+      expect: 'the canary hears it',
+      got: ok ? 'heard' : 'silence: the canary proves nothing on this route',
+      ok,
+    }
+  })
+  const answered = await Promise.all(
+    closed.map(async ({name, address, port}): Promise<VerifyCase> => {
+      const ok = await reaches(address, port)
+      return {
+        ...base,
+        id: `CONTROL-machine.${name.replaceAll(' ', '-')}`,
+        attack: `TCP to the ${name} at ${address}:${port}`,
+        expect: 'answers the machine',
+        got: ok ? 'answers' : 'no answer: its silence to pods proves nothing',
+        ok,
+      }
+    }),
+  )
+  return [...heard, ...answered]
+}
+
+function controlId({where}: Pick<Canary, 'where'>, protocol: string, port: number): string {
+  return `CONTROL-canary.${where}.${protocol}.${port}`
+}
+
+function asksResolver({address, port}: VerifySurroundings['resolver']): Pick<Attack, 'id' | 'do'> {
+  return {id: 'resolver', do: ['tcp', address, port, '']}
+}
+
+/** What each attempt says, by its id. Throws when the attacker itself could not run: nothing was proved then. */
+async function attempt(
+  context: TaskContext,
+  {pod, task}: {pod: string; task: boolean},
+  list: readonly Pick<Attack, 'id' | 'do'>[],
+): Promise<Map<string, string>> {
+  const out = new BoundedText(MAX_ANSWER)
+  const problem = new BoundedText(2048)
+  const late = AbortSignal.timeout(ATTACK_MS)
+  const code = await context.cluster.exec({
+    namespace: task ? namespaceOf(context) : clusterNames.dispatcherNamespace(context.id),
+    pod,
+    container: task ? container.agent : dispatcherContainer.git,
+    argv: task ? ['python3', '-c', ATTACKER] : ['node', '-e', KNOCKER],
+    stdin: Readable.from([Buffer.from(JSON.stringify(list.map(({id, do: act}) => ({id, do: act}))))]),
+    stdout: out,
+    stderr: problem,
+    signal: context.signal ? AbortSignal.any([context.signal, late]) : late,
+  })
+  if (code !== 0)
+    throw new CageError(`the attacks in ${pod} did not run (exit code ${code}): ${problem.text.trim()}`, {
+      code: 'VERIFY_FAILED',
+    })
+  return parseSaid(out.text)
+}
+
+export function parseSaid(text: string): Map<string, string> {
+  const said = new Map<string, string>()
+  for (const line of text.split('\n').filter((one) => one !== '')) {
+    try {
+      const one = JSON.parse(line) as {id?: unknown; said?: unknown}
+      if (typeof one.id === 'string' && typeof one.said === 'string') said.set(one.id, one.said)
+    } catch (cause) {
+      throw new CageError(`an attack said something unreadable: ${messageOf(cause)}`, {
+        code: 'VERIFY_FAILED',
+        cause,
+      })
+    }
+  }
+  return said
+}
+
+/** `/proc/self/uid_map` of the task. */
+async function readUserMap(context: TaskContext, task: string): Promise<string> {
+  const out = new BoundedText(256)
+  await context.cluster.exec({
+    namespace: namespaceOf(context),
+    pod: podRef(context, task).name,
+    container: container.agent,
+    argv: ['cat', '/proc/self/uid_map'],
+    stdout: out,
+    ...callOptions(context),
+  })
+  return out.text
+}
