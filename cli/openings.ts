@@ -1,4 +1,5 @@
 import {isIPv4} from 'node:net'
+import {dispatcherHosts} from '../policy/dispatcher-hosts.js'
 import type {NetworkSettings, ProjectSettings} from '../policy/settings.js'
 
 /** A way out of the ordinary that somebody opened: exact in sidecar, fence and firewall alike. */
@@ -22,6 +23,14 @@ export function openingsOf({network, egress}: Pick<ProjectSettings, 'network' | 
   const rulePorts = [...egress.allow, ...egress.audit].flatMap(({port}) => (port === undefined ? [] : [port]))
   const publicPorts = [...new Set([80, 443, ...rulePorts])].sort((a, b) => a - b)
   return {openings: [...addressed(network, publicPorts), ...routed(egress.routes)], publicPorts}
+}
+
+/** The same for the fences of tasks: an exact way to a host that only the dispatcher speaks to is not theirs. */
+export function taskOpenings(settings: ProjectSettings): Opening[] {
+  const routed = dispatcherHosts(settings.repository)
+  const {network} = settings
+  const hosts = network.hosts.filter(({host}) => !routed.includes(host))
+  return openingsOf({...settings, network: {...network, hosts}}).openings
 }
 
 /** Ways out that are no address: for people, not for the packet filters. */
@@ -68,7 +77,7 @@ function routed(routes: ProjectSettings['egress']['routes']): Opening[] {
 }
 
 /** The packet filters match single addresses: a range of at most /28 becomes its sixteen or fewer. */
-function everyAddress(cidr: string): string[] {
+export function everyAddress(cidr: string): string[] {
   const [address = '', prefix = '32'] = cidr.split('/')
   if (!isIPv4(address)) return []
   const number = address.split('.').reduce((sum, octet) => sum * 256 + Number(octet), 0)

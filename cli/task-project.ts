@@ -10,7 +10,7 @@ import {adapterOf} from '../tasks/adapters/known.js'
 import type {GrantRequest, PreparedGrant, TaskBlueprint, TaskProject} from '../tasks/blueprint.js'
 import {closedAddresses, clusterTraits, projectImages, requireImages} from './cluster-facts.js'
 import {originUrl, repositoryAtDispatcher} from './hosted-repository.js'
-import {openingsOf} from './openings.js'
+import {taskOpenings} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 import {requireTrust} from './approval.js'
 import {requireSupported} from './supported.js'
@@ -75,7 +75,7 @@ async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
     fenceAllow: [
       `${address}/tcp/${DISPATCHER_PORT}`,
       ...resolver.flatMap((one) => [`${one}/udp/53`, `${one}/tcp/53`]),
-      ...openingsOf(settings).openings.map((opening) => `${opening.address}/tcp/${opening.port}`),
+      ...taskOpenings(settings).map((opening) => `${opening.address}/tcp/${opening.port}`),
     ],
     probeClosed: [`${address}:${DISPATCHER_PORT}`, ...closed],
     grantKey: key.publicKey,

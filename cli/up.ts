@@ -15,6 +15,8 @@ import {machineWanted} from './machine-wanted.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 import {repositoryStep} from './repository-step.js'
+import {fenceEntries, upstreamWays} from './upstream-ways.js'
+import {resolvers} from './upstreams.js'
 import {selfCheckStep} from '../provision/steps/self-check.js'
 
 const DISPATCHER_DISK = 20 * 1024 ** 3
@@ -34,6 +36,7 @@ export function upSteps(project: ProjectContext): Step[] {
       cluster,
       objects: async (current) => {
         const authority = await projectAuthority(project.files, project.clock.now())
+        const ways = upstreamWays(project.settings, await resolvers(project))
         return dispatcherObjects({
           projectId: project.id,
           traits: await clusterTraits(await cluster(), project.signal),
@@ -41,6 +44,8 @@ export function upSteps(project: ProjectContext): Step[] {
           grantKey: (await projectGrantKey(project.files)).publicKey,
           tls: dispatcherCertificate(authority, current, project.clock.now()),
           diskBytes: DISPATCHER_DISK,
+          fenceAllow: fenceEntries(ways),
+          fencePublic: ways.publicPorts,
         })
       },
       volume: async () => {
@@ -53,7 +58,12 @@ export function upSteps(project: ProjectContext): Step[] {
       ...firewallOpenings(project),
     })),
     repositoryStep(project),
-    selfCheckStep({id: project.id, cluster, closed: () => closedAddresses(project)}),
+    selfCheckStep({
+      id: project.id,
+      cluster,
+      transport: async () => (await open()).machine.transport,
+      closed: () => closedAddresses(project),
+    }),
   ]
 }
 
@@ -85,6 +95,7 @@ export async function baseView(project: ProjectContext) {
       ...openings.map(({address, port}) => ({address, protocol: 'TCP' as const, port})),
     ],
     publicPorts,
+    upstreams: upstreamWays(project.settings, await resolvers(project)),
   }
 }
 

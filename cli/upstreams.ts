@@ -5,19 +5,13 @@ import {hostOf} from '../policy/dispatcher-hosts.js'
 import {readIfThere} from '../provision/state/files.js'
 import type {UpstreamSettings} from '../tasks/dispatcher.js'
 import {requireTrust} from './approval.js'
-import {isHosted} from './hosted-repository.js'
 import type {ProjectContext} from './project-context.js'
 import {requireSupported} from './supported.js'
-
-/** Addresses of everything that branches go to or come from, beside the dispatcher's own repositories. */
-export function upstreamUrls({settings}: Pick<ProjectContext, 'settings'>): string[] {
-  const {upstream, read} = settings.repository
-  return [...new Set([...(isHosted(settings) ? [] : [upstream]), ...read])]
-}
+import {upstreamUrls} from './upstream-ways.js'
 
 /** What lies elsewhere can be reached by this version, and is approved. Errors: exit 3, exit 4. */
 export async function requireUpstreams(project: ProjectContext): Promise<void> {
-  if (upstreamUrls(project).length === 0) return
+  if (upstreamUrls(project.settings).length === 0) return
   requireSupported(project.settings)
   await requireTrust(project)
 }
@@ -28,7 +22,7 @@ export async function requireUpstreams(project: ProjectContext): Promise<void> {
  * Errors: NOT_TRUSTED (exit 4) before any credential is looked up, CREDENTIAL_MISSING (exit 3).
  */
 export function upstreamSettings(project: ProjectContext): (() => Promise<UpstreamSettings>) | undefined {
-  const urls = upstreamUrls(project)
+  const urls = upstreamUrls(project.settings)
   if (urls.length === 0) return undefined
   return async () => {
     await requireUpstreams(project)

@@ -17,6 +17,8 @@ export interface BaseView {
   ownStorageClass: boolean
   /** resolver of the sidecars and the operator's openings */
   openings: readonly Opening[]
+  /** what the dispatcher reaches: resolver and upstreams, exact, and ports of those that are found by name */
+  upstreams: {openings: readonly Opening[]; publicPorts: readonly number[]}
   /** TCP ports of the public internet that rules may name */
   publicPorts: readonly number[]
   /** tasks that may be there at once; two claims each */

@@ -3,7 +3,7 @@ import {clusterNames, label} from '../core/layout.js'
 import type {BaseView} from './base-view.js'
 import {checkBase} from './base-invariants.js'
 import {dispatcherPriority, dispatcherServiceAccount, dispatcherShape} from './dispatcher-shape.js'
-import {dispatcherIngress, taskEgress} from './network.js'
+import {dispatcherEgress, dispatcherIngress, taskEgress} from './network.js'
 import {parseObjects} from './objects.js'
 import {podValidations, podVariables} from './pod-policy.js'
 import type {PodShape} from './pod-shape.js'
@@ -51,7 +51,12 @@ export function baseObjects(view: BaseView, templates: Templates = new Templates
     ...admission(taskShape, view, tasks, templates),
     ...render(
       'dispatcher-namespace',
-      {namespace: dispatcher, serviceAccount: dispatcherServiceAccount, ingress: dispatcherIngress(view)},
+      {
+        namespace: dispatcher,
+        serviceAccount: dispatcherServiceAccount,
+        ingress: dispatcherIngress(view),
+        egress: dispatcherEgress(view),
+      },
       namespaceKinds,
     ),
     ...admission(dispatcherShape, view, dispatcher, templates),

@@ -1,4 +1,4 @@
-import {dispatcherContainer, dispatcherPath, dispatcherPort, program, uid} from '../core/layout.js'
+import {container, dispatcherContainer, dispatcherPath, dispatcherPort, program, uid} from '../core/layout.js'
 import type {PodShape} from './pod-shape.js'
 import {nodeProgram} from './task-shape.js'
 
@@ -7,10 +7,19 @@ export const dispatcherServiceAccount = 'dispatcher'
 /** claim of the repositories */
 export const dispatcherClaim = 'dispatcher'
 
-/** gate: TLS and documents, no pack is parsed here. git: the volume and the git children, no secret. */
+/** fence: closes the network, then gone. gate: TLS and documents, no pack is parsed here. git: the volume and the git children, no secret. */
 export const dispatcherShape: PodShape = {
   component: 'dispatcher',
-  init: [],
+  init: [
+    {
+      name: container.fence,
+      image: 'dispatcher',
+      uid: 0,
+      add: ['NET_ADMIN'],
+      command: ['/usr/lib/cage/fence.sh'],
+      mounts: [],
+    },
+  ],
   main: [
     {
       name: dispatcherContainer.gate,
@@ -47,7 +56,7 @@ export const dispatcherShape: PodShape = {
   fsGroup: uid.git,
   priorityClass: dispatcherPriority,
   serviceAccount: dispatcherServiceAccount,
-  // It resolves nothing: a hosted upstream is its own volume.
+  // Nothing of the system resolves: gate asks the resolver that it is told.
   nameservers: ['127.0.0.1'],
   sysctls: [],
 }

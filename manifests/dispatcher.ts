@@ -1,7 +1,7 @@
 import {createHash} from 'node:crypto'
 import {CageError} from '../core/errors.js'
 import type {KubeObject} from '../core/kube-object.js'
-import {clusterNames, dispatcherContainer, dispatcherPort, label} from '../core/layout.js'
+import {clusterNames, container, dispatcherContainer, dispatcherPort, label} from '../core/layout.js'
 import {dispatcherClaim, dispatcherShape} from './dispatcher-shape.js'
 import {parseObjects} from './objects.js'
 import {checkDispatcher} from './pod-invariants.js'
@@ -21,6 +21,10 @@ export interface DispatcherView {
   tls: {certificate: string; key: string}
   /** size of the volume of the hosted repositories */
   diskBytes: number
+  /** what gate reaches, exact, `ADDRESS/tcp|udp/PORT`: resolver and upstreams; nothing for a hosted one */
+  fenceAllow: readonly string[]
+  /** TCP ports at public addresses, for upstreams that are found by name */
+  fencePublic: readonly number[]
 }
 
 /**
@@ -35,10 +39,15 @@ export function dispatcherObjects(
   const values: PodValues = {
     images: {dispatcher: view.image},
     env: {
+      [container.fence]: {
+        CAGE_FENCE_ALLOW: view.fenceAllow.join(' '),
+        CAGE_FENCE_PUBLIC: view.fencePublic.join(' '),
+      },
       [dispatcherContainer.gate]: {CAGE_GRANT_KEY: view.grantKey, CAGE_PROJECT_ID: view.projectId},
       [dispatcherContainer.git]: {CAGE_PROJECT_ID: view.projectId},
     },
     limits: {
+      [container.fence]: {...small, memoryBytes: 64 * MiB},
       [dispatcherContainer.gate]: {...small, memoryBytes: 512 * MiB},
       // Packs are indexed and scanned here.
       [dispatcherContainer.git]: {...small, cpu: 2, memoryBytes: 2048 * MiB},
@@ -47,7 +56,9 @@ export function dispatcherObjects(
     task: '',
   }
   const labels = {[label.component]: dispatcherShape.component, [label.project]: view.projectId}
-  const [gate, git] = dispatcherShape.main.map((shape) => containerSpec(shape, values, traits))
+  const [fence, gate, git] = [...dispatcherShape.init, ...dispatcherShape.main].map((shape) =>
+    containerSpec(shape, values, traits),
+  )
   const text = templates.render('dispatcher.yaml', {
     ...podSettings(dispatcherShape, traits),
     name: clusterNames.dispatcher,
@@ -63,6 +74,7 @@ export function dispatcherObjects(
     storageClass: traits.storageClass ?? null,
     size: bytesQuantity(view.diskBytes),
     port: dispatcherPort.gate,
+    fence,
     gate,
     git,
     volumes: dispatcherShape.volumes.map((volume) => volumeSpec(volume, values)),

@@ -1,5 +1,5 @@
 import {clusterNames, dispatcherPort, label} from '../core/layout.js'
-import type {BaseView} from './base-view.js'
+import type {BaseView, Opening} from './base-view.js'
 
 /** IPv4 that is not the internet, whatever a rule says. */
 const notPublic = [
@@ -24,15 +24,24 @@ export function taskEgress(view: BaseView): object[] {
     ],
     ports: [{protocol: 'TCP', port: dispatcherPort.gate}],
   }
-  const exact = view.openings.map(({address, protocol, port}) => ({
+  return [dispatcher, ...elsewhere(view.openings, view.publicPorts)]
+}
+
+/** Egress of the dispatcher: its upstreams and the resolver, nothing for a hosted one. */
+export function dispatcherEgress({upstreams}: BaseView): object[] {
+  return elsewhere(upstreams.openings, upstreams.publicPorts)
+}
+
+function elsewhere(openings: readonly Opening[], publicPorts: readonly number[]): object[] {
+  const exact = openings.map(({address, protocol, port}) => ({
     to: [{ipBlock: {cidr: address.includes('/') ? address : `${address}/32`}}],
     ports: [{protocol, port}],
   }))
   const open = {
     to: [{ipBlock: {cidr: '0.0.0.0/0', except: notPublic}}],
-    ports: [...new Set(view.publicPorts)].sort((a, b) => a - b).map((port) => ({protocol: 'TCP', port})),
+    ports: [...new Set(publicPorts)].sort((a, b) => a - b).map((port) => ({protocol: 'TCP', port})),
   }
-  return [dispatcher, ...exact, ...(open.ports.length > 0 ? [open] : [])]
+  return [...exact, ...(open.ports.length > 0 ? [open] : [])]
 }
 
 /** Ingress of the dispatcher: the project's task pods, its TLS port. */

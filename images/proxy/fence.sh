@@ -1,6 +1,6 @@
 #!/bin/sh
-# Closes the pod's network namespace: fence.nft plus the exceptions of CAGE_FENCE_ALLOW, `ADDRESS/tcp|udp/PORT`
-# separated by spaces. Any doubt ends with a non-zero exit, and then the pod does not start.
+# Closes a pod's network namespace: fence.nft plus the exceptions of CAGE_FENCE_ALLOW, `ADDRESS/tcp|udp/PORT`
+# separated by spaces, and for the dispatcher the TCP ports at public addresses of CAGE_FENCE_PUBLIC. Any doubt ends with a non-zero exit, and then the pod does not start.
 set -euf
 LC_ALL=C
 export LC_ALL
@@ -49,12 +49,23 @@ for entry in $CAGE_FENCE_ALLOW; do
   elements="$elements${elements:+, }$address . $protocol . $port"
 done
 
+ports=
+for port in ${CAGE_FENCE_PUBLIC:-}; do
+  check_port "$port" || refuse "not a port: $port"
+  ports="$ports${ports:+, }$port"
+done
+
 rules=$(cat "$(dirname "$0")/fence.nft")
 [ -n "$rules" ] || refuse 'fence.nft is empty'
 if [ -n "$elements" ]; then
   rules="$rules
 add element inet cage allow4 { $elements }"
 fi
+if [ -n "$ports" ]; then
+  rules="$rules
+add element inet cage public_ports { $ports }"
+fi
 printf '%s\n' "$rules" | nft -f -
-ip route replace local 198.18.0.0/15 dev lo
-echo "fence: closed, exceptions: ${elements:-none}"
+# Names of hosts become addresses of this range, which the sidecar answers; the dispatcher has none.
+case $rules in *cage_names*) ip route replace local 198.18.0.0/15 dev lo ;; esac
+echo "fence: closed, exceptions: ${elements:-none}${ports:+, public ports: $ports}"

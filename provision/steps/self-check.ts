@@ -1,21 +1,10 @@
-import {Writable} from 'node:stream'
 import {CageError} from '../../core/errors.js'
-import {clusterNames, dispatcherContainer, label} from '../../core/layout.js'
+import {clusterNames} from '../../core/layout.js'
 import type {Cluster} from '../../kube/cluster.js'
 import type {Step} from '../pipeline.js'
+import type {Transport} from '../transport/transport.js'
 
-/** Runs in a pod: tries each ADDRESS:PORT for two seconds, prints the ones that answer. */
-const KNOCK = `
-const net = require('node:net')
-Promise.all(process.argv.slice(1).map((target) => new Promise((done) => {
-  const cut = target.lastIndexOf(':')
-  const socket = net.connect(Number(target.slice(cut + 1)), target.slice(0, cut))
-  const end = (answer) => { socket.destroy(); done(answer) }
-  socket.setTimeout(2000, () => end(''))
-  socket.on('connect', () => end(target))
-  socket.on('error', () => end(''))
-}))).then((answers) => console.log(answers.filter(Boolean).join(' ')))
-`
+const script = '/usr/local/lib/cage/lookout.sh'
 
 /**
  * Proves on the running installation that the machine's firewall and the admission policy act. The addresses are known to
@@ -25,6 +14,8 @@ Promise.all(process.argv.slice(1).map((target) => new Promise((done) => {
 export function selfCheckStep(options: {
   id: string
   cluster: () => Promise<Cluster>
+  /** to the machine */
+  transport: () => Promise<Transport>
   /** `ADDRESS:PORT` that answer on the machine and must not answer a pod */
   closed: () => Promise<readonly string[]>
 }): Step {
@@ -35,7 +26,7 @@ export function selfCheckStep(options: {
     check: async ({signal}) => {
       const cluster = await options.cluster()
       await Promise.all([
-        firewallHolds(cluster, options.id, await options.closed(), signal),
+        firewallHolds(await options.transport(), await options.closed(), signal),
         admissionHolds(cluster, options.id, signal),
       ])
       return true
@@ -44,34 +35,20 @@ export function selfCheckStep(options: {
   }
 }
 
+/** A pod cannot be asked: its own fence stands before the firewall. */
 async function firewallHolds(
-  cluster: Cluster,
-  id: string,
+  transport: Transport,
   closed: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
-  const namespace = clusterNames.dispatcherNamespace(id)
-  const labelSelector = `${label.component}=dispatcher`
-  const [pod] = await cluster.list({apiVersion: 'v1', kind: 'Pod', namespace, labelSelector, signal})
-  if (!pod) throw new CageError('the dispatcher has no pod to look out of', {code: 'SELF_CHECK_FAILED'})
-  let said = ''
-  const stdout = new Writable({
-    write: (chunk: Buffer, _encoding, done) => {
-      said += chunk.toString()
-      done()
-    },
-  })
-  const code = await cluster.exec({
-    namespace,
-    pod: pod.metadata.name,
-    container: dispatcherContainer.git,
-    argv: ['node', '-e', KNOCK, ...closed],
-    stdout,
+  const {code, stdout, stderr} = await transport.run({
+    argv: [script, ...closed],
+    timeoutMs: 30_000,
     signal,
   })
   if (code !== 0)
-    throw new CageError(`the firewall could not be tried (exit code ${code})`, {code: 'SELF_CHECK_FAILED'})
-  const open = said.trim()
+    throw new CageError(`the firewall could not be tried: ${stderr.trim()}`, {code: 'SELF_CHECK_FAILED'})
+  const open = stdout.toString().trim().replaceAll('\n', ' ')
   if (open === '') return
   throw new CageError(`pods reach what the machine's firewall should close: ${open}`, {code: 'FIREWALL_OPEN'})
 }

@@ -9,6 +9,9 @@ import {runScanWorker} from '../../dispatcher/scan/worker.js'
  * The `git` process that dies by SIGKILL at a chosen place: CAGE_TEST_FAULT=`before PROGRAM` or `after PROGRAM`, the
  * git program being the one that is about to run or has just ended. Arguments as in dispatcher/main.ts.
  */
+/** CAGE_TEST_PLANTED=PATH: this program runs in place of `git rev-list`, once, as whoever git's children are. */
+const planted = process.env['CAGE_TEST_PLANTED']
+
 const [place, program] = (process.env['CAGE_TEST_FAULT'] ?? '').split(' ')
 
 function die(now: 'before' | 'after', {argv}: Pick<Command, 'argv'>): void {
@@ -24,6 +27,8 @@ const faulty: Runner = {
   },
   start: (command) => {
     die('before', command)
+    if (planted !== undefined && command.argv[1] === 'rev-list')
+      return processRunner.start({...command, argv: [planted]})
     const running = processRunner.start(command)
     void running.exit.then(() => die('after', command))
     return running

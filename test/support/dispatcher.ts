@@ -54,6 +54,9 @@ export class TestDispatcher {
   port = 0
   healthPort = 0
   log = ''
+  /** where it listens; in a network namespace of its own when `pod` names one */
+  address = '127.0.0.1'
+  pod: string | undefined
   readonly #tls: string
   readonly #children = new Map<'gate' | 'git', ChildProcess>()
   readonly #bundle: string
@@ -79,9 +82,12 @@ export class TestDispatcher {
     this.#makeCertificate()
   }
 
-  /** @param options.volume an existing folder */
-  static async start(options: {volume?: string} = {}): Promise<TestDispatcher> {
+  /** @param options.volume an existing folder @param options.pod a network namespace and its address */
+  static async start(
+    options: {volume?: string; pod?: {name: string; address: string}} = {},
+  ): Promise<TestDispatcher> {
     const dispatcher = new TestDispatcher(options.volume)
+    if (options.pod) Object.assign(dispatcher, {pod: options.pod.name, address: options.pod.address})
     dispatcher.port = await freePort()
     dispatcher.healthPort = await freePort()
     dispatcher.startGit()
@@ -104,14 +110,18 @@ export class TestDispatcher {
 
   /**
    * @param options.fault `before PROGRAM` or `after PROGRAM`: where the process kills itself
+   * @param options.planted a program that runs instead of one of git
    * @param options.fileBytes no file may grow beyond it, as on a full disk
    */
-  startGit(options: {fault?: string; fileBytes?: number} = {}): void {
-    const {fault, fileBytes} = options
-    const code = fault === undefined ? this.#bundle : this.#faulty
+  startGit(options: {fault?: string; planted?: string; fileBytes?: number} = {}): void {
+    const {fault, planted, fileBytes} = options
+    const code = fault === undefined && planted === undefined ? this.#bundle : this.#faulty
     const argv = [process.execPath, code, 'git', '--run', this.run, '--volume', this.volume]
     const limited = fileBytes === undefined ? argv : ['prlimit', `--fsize=${fileBytes}:${fileBytes}`, ...argv]
-    this.#spawn('git', limited, uid.git, fault === undefined ? {} : {CAGE_TEST_FAULT: fault})
+    this.#spawn('git', limited, uid.git, {
+      ...(fault === undefined ? {} : {CAGE_TEST_FAULT: fault}),
+      ...(planted === undefined ? {} : {CAGE_TEST_PLANTED: planted}),
+    })
   }
 
   startGate(): void {
@@ -152,7 +162,7 @@ export class TestDispatcher {
   async ready(): Promise<void> {
     for (;;) {
       const status = await new Promise<number>((resolve) => {
-        sendPlain({port: this.healthPort, path: '/readyz'}, (response) => {
+        sendPlain({host: this.address, port: this.healthPort, path: '/readyz'}, (response) => {
           response.resume()
           resolve(response.statusCode ?? 0)
         })
@@ -174,7 +184,10 @@ export class TestDispatcher {
   }
 
   /** The dispatcher in front of somebody else's server, its credential told as the CLI does. */
-  static async startBefore(upstream: GitUpstream, options: {volume?: string} = {}): Promise<TestDispatcher> {
+  static async startBefore(
+    upstream: GitUpstream,
+    options: Parameters<typeof TestDispatcher.start>[0] = {},
+  ): Promise<TestDispatcher> {
     const dispatcher = await TestDispatcher.start(options)
     dispatcher.upstream = upstream
     dispatcher.tellUpstreams()
@@ -185,7 +198,7 @@ export class TestDispatcher {
     const {upstream} = this
     if (!upstream) throw new Error('there is no upstream')
     const way = {
-      address: '127.0.0.1',
+      address: upstream.address,
       port: upstream.port,
       ca: upstream.ca,
       credential: upstream.token,
@@ -336,7 +349,7 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
     return new Promise((resolve, reject) => {
       const request = send(
         {
-          host: '127.0.0.1',
+          host: this.address,
           port: this.port,
           servername: HOST,
           ca: readFileSync(`${this.#tls}/ca.crt`),
@@ -373,8 +386,8 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
       // As through the sidecar: the upstream's own name, which leads to the dispatcher.
       [forge, `Host: ${FORGE}`],
       ['http.sslCAInfo', `${this.#tls}/ca.crt`],
-      ['http.curloptResolve', `${HOST}:${this.port}:127.0.0.1`],
-      ['http.curloptResolve', `${FORGE}:${this.port}:127.0.0.1`],
+      ['http.curloptResolve', `${HOST}:${this.port}:${this.address}`],
+      ['http.curloptResolve', `${FORGE}:${this.port}:${this.address}`],
     ]
     const env: Record<string, string> = {
       ...this.box.env,
@@ -403,10 +416,13 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
   }
 
   #spawn(name: 'gate' | 'git', argv: string[], user: number, env: Record<string, string>): void {
-    const child = spawn(argv[0] ?? '', argv.slice(1), {
-      env,
+    const owner = [`--reuid=${user}`, `--regid=${user}`, '--clear-groups']
+    const inPod = ['nsenter', `--net=/run/netns/${this.pod ?? ''}`, 'setpriv', ...owner, ...argv]
+    const [file = '', ...args] = this.pod === undefined ? argv : inPod
+    const child = spawn(file, args, {
+      env: this.pod === undefined ? env : {PATH: process.env['PATH'], ...env},
       stdio: ['ignore', 'pipe', 'pipe'],
-      ...(this.separate ? {uid: user, gid: user} : {}),
+      ...(this.separate && this.pod === undefined ? {uid: user, gid: user} : {}),
     })
     const keep = (chunk: Buffer) => (this.log += `${name}: ${chunk.toString()}`)
     child.stdout.on('data', keep)

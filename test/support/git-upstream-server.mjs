@@ -1,11 +1,11 @@
 // A git server of somebody else: `git http-backend` behind TLS and a token check. A process of its own, so that tests may wait
-// for programs. Arguments: FOLDER TOKEN. FOLDER has root/ (repositories), tls.crt, tls.key, faults.json; `seen` is written there.
+// for programs. Arguments: FOLDER TOKEN ADDRESS. FOLDER has root/ (repositories), tls.crt, tls.key, faults.json; `seen` is written there.
 import {spawn} from 'node:child_process'
 import {appendFileSync, readFileSync} from 'node:fs'
 import {createServer} from 'node:https'
 import {setTimeout as sleep} from 'node:timers/promises'
 
-const [folder, token] = process.argv.slice(2)
+const [folder, token, address] = process.argv.slice(2)
 const file = (name) => readFileSync(`${folder}/${name}`)
 
 function isKnown(authorization = '', bearer) {
@@ -89,4 +89,4 @@ const server = createServer({cert: file('tls.crt'), key: file('tls.key')}, (requ
   answer(request, response).catch(() => response.destroy())
 })
 server.requestTimeout = 0
-server.listen(0, '127.0.0.1', () => process.stdout.write(`${server.address().port}\n`))
+server.listen(0, address, () => process.stdout.write(`${server.address().port}\n`))

@@ -33,20 +33,28 @@ const NO_FAULTS: UpstreamFaults = {
 export class GitUpstream {
   readonly box = new GitSandbox()
   readonly token = `sentinel-${'x7Qp'.repeat(6)}`
+  address = '127.0.0.1'
   port = 0
   #server: ChildProcess | undefined
 
-  static async start(): Promise<GitUpstream> {
+  static async start(address = '127.0.0.1'): Promise<GitUpstream> {
     const upstream = new GitUpstream()
+    upstream.address = address
     const {folder} = upstream.box
     makeCertificate(folder)
     upstream.fail({})
-    const server = spawn(process.execPath, ['test/support/git-upstream-server.mjs', folder, upstream.token], {
-      env: {PATH: process.env['PATH'] ?? ''},
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const server = spawn(
+      process.execPath,
+      ['test/support/git-upstream-server.mjs', folder, upstream.token, address],
+      {
+        env: {PATH: process.env['PATH'] ?? ''},
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
     upstream.#server = server
-    const [line] = (await once(server.stdout, 'data')) as [Buffer]
+    const ended = once(server, 'exit').then(() => Promise.reject(new Error('the upstream did not start')))
+    const [line] = (await Promise.race([once(server.stdout, 'data'), ended])) as [Buffer]
+    ended.catch(() => undefined)
     upstream.port = Number(line.toString())
     return upstream
   }

@@ -58,6 +58,7 @@ export function baseView(changes: Partial<BaseView> = {}): BaseView {
       {address: '10.0.2.3', protocol: 'TCP', port: 53},
     ],
     publicPorts: [443, 80],
+    upstreams: {openings: [], publicPorts: []},
     ...changes,
   }
 }
@@ -70,6 +71,8 @@ export function dispatcherView(changes: Partial<DispatcherView> = {}): Dispatche
     grantKey: 'MCowBQYDK2VwAyEA',
     tls: {certificate: 'CERTIFICATE', key: 'KEY'},
     diskBytes: 10 * GiB,
+    fenceAllow: ['10.0.2.3/udp/53', '10.0.2.3/tcp/53', '10.1.2.3/tcp/3000'],
+    fencePublic: [443],
     ...changes,
   }
 }

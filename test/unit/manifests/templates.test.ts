@@ -140,9 +140,9 @@ describe('an override of a template', () => {
       (text) => text.replace('automountServiceAccountToken: false', ''),
     ],
     [
-      'lowers pod security',
+      'lets no fence start',
       'dispatcher-namespace.yaml.hbs',
-      (text) => text.replace('restricted', 'baseline'),
+      (text) => text.replace('enforce: privileged', 'warn: privileged'),
     ],
     ['only warns', 'admission.yaml.hbs', (text) => text.replace('[Deny]', '[Warn]')],
     [
