@@ -182,7 +182,10 @@ function scanLayer(bytes: Buffer, depth: number, layer: Layer, place: Place, via
   const {meter, findings} = layer
   if (via.length > 0 && !meter.spend(bytes.length / BYTES_PER_UNIT)) return
   const report = (rule: string, kind: Finding['kind'], offset: number, length: number) => {
-    if (findings.length < MAX_FINDINGS) findings.push({rule, kind, ...place(offset, length), via})
+    // Counted apart: any number of harmless-looking ones must not hide one that is none.
+    const isGeneric = kind === 'generic'
+    const alike = findings.filter((finding) => (finding.kind === 'generic') === isGeneric)
+    if (alike.length < MAX_FINDINGS) findings.push({rule, kind, ...place(offset, length), via})
   }
   layer.exact.find(
     bytes,

@@ -19,6 +19,11 @@ export interface Found extends Finding {
   path: string
 }
 
+/** Those for which it holds, and the others. */
+export function partition<T>(items: readonly T[], holds: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(holds), items.filter((item) => !holds(item))]
+}
+
 /** Reads objects as `git cat-file --batch` writes them and has each scanned, a few batches ahead. */
 export class ContentScan {
   readonly found: Found[] = []
@@ -71,6 +76,12 @@ export class ContentScan {
     if (this.#failure !== undefined) throw this.#failure as Error
   }
 
+  /** Each kind has its own limit: what only looks like a secret must not crowd out one. */
+  #keep(found: Found): void {
+    const alike = this.found.filter(({kind}) => (kind === 'generic') === (found.kind === 'generic'))
+    if (alike.length < MAX_FOUND) this.found.push(found)
+  }
+
   async #add(item: {text: Buffer; type: ObjectType; object: string; path: string}): Promise<void> {
     this.#batch.push(item)
     this.#bytes += item.text.length
@@ -91,8 +102,7 @@ export class ContentScan {
         results.forEach((findings, index) => {
           const place = places[index]
           if (!place) return
-          for (const finding of findings.slice(0, MAX_FOUND - this.found.length))
-            this.found.push({...finding, ...place})
+          for (const finding of findings) this.#keep({...finding, ...place})
         })
       })
       .catch((error: unknown) => {

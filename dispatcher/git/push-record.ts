@@ -52,8 +52,9 @@ function inspectionRecord(inspection: Inspection): Record<string, unknown> {
     flagged: inspection.flagged.slice(0, MAX_LISTED),
     findings: inspection.found
       .slice(0, MAX_LISTED)
-      .map(({rule, type, object, line, length, fingerprint}) => ({
+      .map(({rule, kind, type, object, line, length, fingerprint}) => ({
         rule,
+        kind,
         type,
         object,
         line,

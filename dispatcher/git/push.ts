@@ -3,6 +3,7 @@ import type {RefOutcome} from '../upstream/upstream.js'
 import {readReceiveRequest, zeroId, type ReceiveRequest} from '../wire/receive-request.js'
 import {PushAnswer} from '../wire/report.js'
 import {isNearlyFull} from '../free-space.js'
+import {partition} from './content.js'
 import {isFastForward} from './fast-forward.js'
 import {inspect, type Inspection} from './inspect.js'
 import {fullVolume, problemsOf, PushRefused, withoutSecrets, type Problem} from './problem.js'
@@ -176,14 +177,14 @@ class Push {
       this.#parts.scan,
       found.map(({path}) => path),
     )
-    if (this.#session.grant.secrets.onFinding !== 'warn')
-      return found.map((finding) => secretProblem(finding, names))
-    for (const finding of found.slice(0, 10))
+    const {onFinding} = this.#session.grant.secrets
+    const [denied, warned] = partition(found, ({kind}) => onFinding !== 'warn' && kind !== 'generic')
+    for (const finding of warned.slice(0, 10))
       this.#answer.say(`[secret] warning: ${describeFinding(finding, names)}`)
-    if (found.length > 10) this.#answer.say(`[secret] warning: ... and ${found.length - 10} more`)
+    if (warned.length > 10) this.#answer.say(`[secret] warning: ... and ${warned.length - 10} more`)
     if (unscanned > 0)
       this.#answer.say(`note: ${unscanned} objects of the history were not scanned for secrets`)
-    return []
+    return denied.map((finding) => secretProblem(finding, names))
   }
 
   async #store(known: Refs, quarantine: string): Promise<RefOutcome[]> {

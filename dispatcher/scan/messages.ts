@@ -15,6 +15,8 @@ export interface ScanJob {
 
 export interface Finding {
   rule: string
+  /** `generic`: looks like a secret by the name it is given, and may well be none */
+  kind: 'exact' | 'format' | 'generic'
   /** from 1 */
   line: number
   length: number

@@ -16,10 +16,10 @@ export function runScanWorker(): void {
       start = end
       const result = scanner.scan(text)
       if (result.overBudget) return undefined
-      return result.findings.map(({rule, offset, length}): Finding => {
+      return result.findings.map(({rule, kind, offset, length}): Finding => {
         const value = text.subarray(offset, offset + length)
         const fingerprint = createHmac('sha256', fingerprintKey).update(value).digest('hex').slice(0, 16)
-        return {rule, line: lineAt(text, offset), length, fingerprint}
+        return {rule, kind, line: lineAt(text, offset), length, fingerprint}
       })
     })
     port.postMessage({id: job.id, findings} satisfies ScanReply)

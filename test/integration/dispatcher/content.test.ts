@@ -197,3 +197,28 @@ describe('GIT-13: protected paths', () => {
     })
   })
 })
+
+describe('what only looks like a secret by its name', () => {
+  const password = `password = "${sampleSecret('<a62:32>')}"`
+
+  it('is pushed with a warning and a record, the value nowhere', () => {
+    commit('settings.ini', `${password}\n`)
+    const stderr = expectAccepted()
+    expect(stderr).toContain('[secret] warning: generic-assignment in "settings.ini" line 1')
+    const intent = door.journal({task: branch}).find(({phase}) => phase === 'intent')
+    expect(intent).toMatchObject({findings: [{rule: 'generic-assignment', kind: 'generic', line: 1}]})
+    for (const text of [stderr, JSON.stringify(intent)]) expect(text).not.toContain(password.slice(12, -1))
+  })
+
+  it('in any number hides no secret, in one file or in many', () => {
+    const flood = Array.from({length: 300}, (_, n) => `password = "${sampleSecret('<a62:24>')}${n}"`).join(
+      '\n',
+    )
+    commit('settings.ini', `${flood}\ntoken: ${token}\n`)
+    expectRefused(/github-token/)
+    git('update-ref', `refs/heads/${branch}`, base)
+    for (let file = 0; file < 4; file++) commit(`settings-${file}.ini`, `${flood}\n# ${file}\n`)
+    commit('zz.txt', `${token}\n`)
+    expectRefused(/github-token/)
+  })
+})

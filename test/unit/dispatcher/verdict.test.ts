@@ -23,7 +23,7 @@ const scan: ScanPool = {
     Promise.resolve(
       texts.map((text) =>
         Buffer.from(text).includes('SECRET')
-          ? [{rule: 'word', line: 1, length: 6, fingerprint: '0'} as const]
+          ? [{rule: 'word', kind: 'format', line: 1, length: 6, fingerprint: '0'} as const]
           : [],
       ),
     ),
@@ -123,6 +123,7 @@ describe('words for a person', () => {
   it('describe a finding by place, never by value', async () => {
     const found = (over: Partial<Found>): Found => ({
       rule: 'github-token',
+      kind: 'format',
       line: 3,
       length: 40,
       fingerprint: 'f',
