@@ -7,7 +7,7 @@ import type {ProjectSettings} from '../policy/settings.js'
  * is not would be worse than none. Errors: NOT_IN_THIS_VERSION, exit 3, naming everything at once.
  */
 export function requireSupported(settings: ProjectSettings): void {
-  const {repository, task, credentials, git, network} = settings
+  const {repository, task, git, network} = settings
   const isElsewhere = repository.upstream !== 'hosted' || repository.read.length > 0
   const found = [
     ...(hostOf(repository.upstream) === 'github.com'
@@ -18,7 +18,6 @@ export function requireSupported(settings: ProjectSettings): void {
       : []),
     ...(repository.mode === 'direct' ? [] : ['repository.mode fork']),
     ...(task.image === 'default' ? [] : [`task.image ${task.image}: only \`default\``]),
-    ...(credentials.some(({inject}) => inject?.kind === 'sigv4') ? ['inject.sigv4'] : []),
     ...(git.onFinding === 'hold' ? ['git.secrets.onFinding hold'] : []),
     ...(settings.import.length === 0 ? [] : ['import']),
     ...(settings.github === undefined ? [] : ['github']),

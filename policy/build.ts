@@ -240,7 +240,11 @@ function credentials(files: ConfigFiles, declared: readonly CredentialFile[]): C
       name: credential.name,
       from: from ? [expandSource(from, files.home)] : [],
       ...(credential.inject ? {inject: injectSettings(credential.inject)} : {}),
-      ...(credential.as === undefined ? {} : {as: credential.as}),
+      ...(credential.as === undefined
+        ? credential.inject?.sigv4
+          ? {as: 'AWS_ACCESS_KEY_ID'}
+          : {}
+        : {as: credential.as}),
     }
   })
   const rest = Object.entries(sources).filter(

@@ -58,9 +58,10 @@ export function compileGrant(input: CompileInput): CompiledGrant {
     budget: settings.task.budget,
   }
   const env = Object.fromEntries(
-    taskCredentials(settings, agent).flatMap(({name, as}) => {
+    taskCredentials(settings, agent).flatMap(({name, as, inject}) => {
       const placeholder = placeholders[name]
-      return as === undefined || placeholder === undefined ? [] : [[as, placeholder]]
+      if (as === undefined || placeholder === undefined) return []
+      return [[as, placeholder], ...(inject?.kind === 'sigv4' ? awsVariables(inject) : [])]
     }),
   )
   return {egress, git: gitGrant(input), env}
@@ -132,6 +133,16 @@ function presetRules(name: string): EgressRule[] {
 function compileRule(rule: RuleSettings, effect: EgressRule['effect']): EgressRule {
   const {port = 443, scheme = 'https', ...rest} = rule
   return {...rest, effect, port, scheme}
+}
+
+/** What clients of AWS want besides a key id: the sidecar signs, so the secret is any text. */
+function awsVariables({region}: {region: string}): [variable: string, value: string][] {
+  return [
+    ['AWS_SECRET_ACCESS_KEY', 'signed-by-cage'],
+    ['AWS_REGION', region],
+    // Bodies that are signed in pieces cannot be signed anew.
+    ['AWS_REQUEST_CHECKSUM_CALCULATION', 'when_required'],
+  ]
 }
 
 function bindingOf({name, inject}: CredentialSettings, placeholder: string | undefined): CredentialBinding[] {

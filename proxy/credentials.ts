@@ -2,6 +2,7 @@ import type {CredentialBinding} from '../policy/grant.js'
 import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
 import type {Headers} from './facts.js'
+import {isSignedWith, sign, signatureHeaders, signingKeys, type Signed, type Unsigned} from './sigv4.js'
 import type {Endpoint} from './target.js'
 
 export interface Substitution {
@@ -11,6 +12,8 @@ export interface Substitution {
   judged: Headers
   /** names of the credentials that were put in */
   used: string[]
+  /** the request carries a signature with this one's placeholder: it has to be signed anew */
+  signs?: CredentialBinding
 }
 
 /** Where clients put a credential of their own. On a bound host they would act for somebody else. */
@@ -78,12 +81,46 @@ export function substituteHeaders(
       result.judged.push([name, value])
       continue
     }
+    const signs = bound.find(
+      ({inject, placeholder}) => inject.kind === 'sigv4' && isSignedWith(value, placeholder),
+    )
+    if (signs) {
+      result.signs = signs
+      result.used.push(signs.name)
+      continue
+    }
     const match = bound.find((binding) => slot(binding, value.trim()))
     if (!match) throw foreign(bound, value)
     result.headers.push([name, slot(match, value.trim())?.(realValue(match, enforcement)) ?? ''])
     result.used.push(match.name)
   }
-  return result
+  return result.signs ? withoutSignature(result) : result
+}
+
+/** What the old signature was made of goes with it. Throws Denial for a body that is signed in pieces. */
+function withoutSignature(result: Substitution): Substitution {
+  const pieces = result.headers.some(
+    ([name, value]) => name.toLowerCase() === 'x-amz-content-sha256' && /^STREAMING-/i.test(value.trim()),
+  )
+  if (pieces)
+    throw new Denial('credential_unsupported', {
+      rule: result.signs?.name ?? null,
+      hint: 'Send the body as a whole: AWS_REQUEST_CHECKSUM_CALCULATION=when_required.',
+    })
+  const kept = (headers: Headers) => headers.filter(([name]) => !signatureHeaders.has(name.toLowerCase()))
+  return {...result, headers: kept(result.headers), judged: kept(result.judged)}
+}
+
+/** The request as AWS verifies it, signed with the real keys. Throws Denial. */
+export function signAnew(
+  request: Unsigned,
+  binding: CredentialBinding,
+  enforcement: Enforcement,
+  now: Date,
+): Signed {
+  const keys = signingKeys(realValue(binding, enforcement))
+  if (!keys || binding.inject.kind !== 'sigv4') throw new Denial('credential_missing', {rule: binding.name})
+  return sign(request, binding.inject, keys, now)
 }
 
 /** An address that carries a credential of the caller, where it would act for somebody else. Throws Denial. */
@@ -101,7 +138,6 @@ export function checkQuery({host, port, query}: Endpoint & {query: string}, enfo
 /** The header that a binding speaks of, lower case. */
 function headerOf(binding: CredentialBinding): string | undefined {
   if (binding.inject.kind === 'header') return binding.inject.header.toLowerCase()
-  // Signed requests are not made here, so what carries a signature is refused.
   return binding.inject.kind === 'json' ? undefined : 'authorization'
 }
 

@@ -43,7 +43,8 @@ const hints: Record<string, string> = {
   credential_foreign:
     'Use the value that the environment variable holds, in its header, and no credential of your own.',
   credential_missing: 'The credential has no value on the side of the person. Tell the person.',
-  credential_unsupported: 'This way of signing requests is not supported.',
+  credential_unsupported:
+    'Sign with AWS Signature Version 4 and the key id that the environment variable holds.',
   grant_invalid: 'The grant of this task is not valid, so nothing may leave. Tell the person.',
   grant_missing: 'This task has no grant, so nothing may leave. Tell the person.',
   grant_outdated:

@@ -13,6 +13,7 @@ import {gitHost} from '../core/layout.js'
 import {createScanner} from '../scan/scanner.js'
 import {placeholderId, type Detectors} from './inspect.js'
 import {parseNameServer, Resolver} from './names/resolver.js'
+import {secretsIn} from './sigv4.js'
 import type {Endpoint} from './target.js'
 
 export interface KnownName {
@@ -119,7 +120,13 @@ export class Enforcement {
 
   /** Every real value, and each placeholder that is not inert. Throws CageError for values too short to be told from text. */
   #scanner(inert: readonly CredentialBinding[]): Detectors['body'] {
-    const values = [['handle', this.handle] as const, ...this.#values].map(([id, value]) => ({id, value}))
+    const parts = (id: string, value: string) => {
+      const binding = this.grant.credentials.find(({name}) => name === id)
+      return binding ? secretsIn(binding, value) : [value]
+    }
+    const values = [['handle', this.handle] as const, ...this.#values].flatMap(([id, value]) =>
+      parts(id, value).map((part) => ({id, value: part})),
+    )
     const placeholders = this.grant.credentials
       .filter((binding) => !inert.includes(binding))
       .map(({name, placeholder}) => ({id: placeholderId + name, value: placeholder}))

@@ -1,5 +1,6 @@
 import {Transform, type TransformCallback} from 'node:stream'
 import type {Enforcement} from './enforcement.js'
+import {secretsIn} from './sigv4.js'
 
 interface Replacement {
   find: Buffer
@@ -56,9 +57,10 @@ export class ScrubStream extends Transform {
 export function replacementsFor(host: string, enforcement: Enforcement): readonly Replacement[] | undefined {
   const bindings = enforcement.grant.credentials.filter((binding) => binding.host === host)
   if (bindings.length === 0) return undefined
-  return bindings.flatMap(({name, placeholder}) => {
-    const value = enforcement.valueOf(name)
-    return value === undefined ? [] : replacements(value, placeholder)
+  return bindings.flatMap((binding) => {
+    const value = enforcement.valueOf(binding.name)
+    if (value === undefined) return []
+    return secretsIn(binding, value).flatMap((secret) => replacements(secret, binding.placeholder))
   })
 }
 

@@ -2,7 +2,14 @@ import type {EgressDecision, EgressRequest} from '../policy/decide-egress.js'
 import {admitBody, heldBytes, type Body} from './body.js'
 import type {Shape} from './budget/calls.js'
 import {beginCall, meteredShape, MODEL_BODY_BYTES} from './budget/metered.js'
-import {bindsBody, checkQuery, substituteBody, substituteHeaders} from './credentials.js'
+import {
+  bindsBody,
+  checkQuery,
+  signAnew,
+  substituteBody,
+  substituteHeaders,
+  type Substitution,
+} from './credentials.js'
 import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
 import type {Headers, RequestFacts} from './facts.js'
@@ -12,6 +19,7 @@ import {Inspection} from './inspect.js'
 import type {Admission} from './limits.js'
 import {mcpMessages, type McpMessage} from './mcp.js'
 import {replacementsFor} from './scrub.js'
+import {SIGNED_BODY_BYTES} from './sigv4.js'
 import type {Visit} from './visit.js'
 import {openTunnel} from './websocket/tunnel.js'
 
@@ -34,9 +42,9 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   note.path = facts.path
 
   const shape = meteredShape(visit)
-  const wholeBytes = shape ? MODEL_BODY_BYTES : undefined
+  const wholeBytes = shape ? MODEL_BODY_BYTES : substituted.signs ? SIGNED_BODY_BYTES : undefined
   const bodyIsBound = bindsBody(facts, enforcement)
-  const wholeOnly = isMcpCall || bodyIsBound || shape !== undefined
+  const wholeOnly = isMcpCall || bodyIsBound || wholeBytes !== undefined
   const inMessages = isGrpc(facts) && !wholeOnly
   const giveBack = await visit.held.take(inMessages ? 0 : heldBytes(facts, wholeBytes))
   try {
@@ -49,15 +57,31 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
       bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
     note.credentials = [...substituted.used, ...(bound?.used ?? [])]
     const ready = bound ? {kind: 'whole' as const, bytes: bound.body} : body
+    const sent = signed(visit, substituted, ready)
     const {uploadBytes} = enforcement.grant.budget
     const admission = visit.limits.admit(decision.matched, {host: facts.host, uploadBytes})
-    return await send(visit, {headers: substituted.headers, body: ready, shape}, inspection, admission)
+    return await send(visit, {...sent, body: ready, shape}, inspection, admission)
   } finally {
     giveBack()
   }
 }
 
+/** Address and headers as they go out. Throws Denial. */
+function signed(
+  {facts, enforcement}: Visit,
+  {headers, signs}: Substitution,
+  body: Body,
+): Pick<Sent, 'path' | 'query' | 'headers'> {
+  const {method, path, query} = facts
+  if (!signs) return {path, query, headers}
+  const bytes = body.kind === 'whole' ? body.bytes : Buffer.alloc(0)
+  const request = {method, path, query, headers, host: hostHeader(facts), body: bytes}
+  return signAnew(request, signs, enforcement, new Date())
+}
+
 interface Sent {
+  path: string
+  query: string
   headers: Headers
   body: Body
   /** of a call to a model */
@@ -82,7 +106,7 @@ async function send(
   const key = `${facts.scheme}://${facts.host}:${facts.port}`
   const target = enforcement.routeUrl(facts.host)
   const prefix = target?.pathname.replace(/\/+$/, '') ?? ''
-  const path = `${prefix}${facts.path}${facts.query === '' ? '' : `?${facts.query}`}`
+  const path = `${prefix}${sent.path}${sent.query === '' ? '' : `?${sent.query}`}`
   const isRead = replacements !== undefined || sent.shape !== undefined
   const headers: Headers = [
     ['host', target?.host ?? hostHeader(facts)],

@@ -236,7 +236,7 @@ const inject = object(
       'x-expected': 'a JSON pointer such as /auth/token',
     }),
     sigv4: object(
-      'Signature of AWS.',
+      'Signature of AWS (version 4). The value is `keyId:secret` or `keyId:secret:token`; `as` is AWS_ACCESS_KEY_ID.',
       {region: text('Region.'), service: text('Service.')},
       {required: ['region', 'service']},
     ),

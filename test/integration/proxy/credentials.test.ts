@@ -1,6 +1,8 @@
 import {gzipSync} from 'node:zlib'
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import type {CredentialBinding} from '../../../policy/grant.js'
+import type {Headers} from '../../../proxy/facts.js'
+import {sign, signatureHeaders} from '../../../proxy/sigv4.js'
 import {egressRule} from '../../support/grants.js'
 import {missing, TestNetwork, type WorldEvent} from './network.js'
 
@@ -11,10 +13,12 @@ if (reason !== undefined) test(`skipped: ${reason}`, () => undefined)
 const PLACEHOLDER = 'sk-ant-cage-7f3a9c51e8d24b60a1c2d3e4f5061728'
 const BASIC = 'cage-basic-19ab38cd57ef7604'
 const POINTER = 'cage-pointer-5520aa71bc33de94'
+const AWS = 'cage-aws-77aa66bb55cc44dd'
 const REAL = {
   model: 'sk-ant-REAL-0123456789abcdefghij',
   git: 'ghp-REAL-git-password-77',
   body: 'REAL-body-token-1212"\\',
+  aws: 'AKREALKEYID:REAL-aws-secret-0123456789',
 }
 const credentials: CredentialBinding[] = [
   {
@@ -33,6 +37,13 @@ const credentials: CredentialBinding[] = [
     inject: {kind: 'json', pointer: '/auth/token'},
   },
   {
+    name: 'aws',
+    placeholder: AWS,
+    host: 'audited.test',
+    port: 443,
+    inject: {kind: 'sigv4', region: 'eu-central-1', service: 's3'},
+  },
+  {
     name: 'absent',
     placeholder: 'cage-absent-0000111122223333',
     host: 'limited.test',
@@ -41,7 +52,7 @@ const credentials: CredentialBinding[] = [
   },
 ]
 const rules = [
-  ...['model', 'vault', 'api.allowed', 'limited', 'allowed'].map((name) =>
+  ...['model', 'vault', 'api.allowed', 'limited', 'allowed', 'audited'].map((name) =>
     egressRule({id: name, host: `${name}.test`}),
   ),
   egressRule({id: 'plain', host: 'plain.test', port: 80, scheme: 'http'}),
@@ -222,6 +233,59 @@ describeHere('anywhere else it is refused (CRED-3)', () => {
 
   test('the record of a refusal does not repeat it', async () => {
     expect(JSON.stringify(await network.audit())).not.toContain(PLACEHOLDER)
+  })
+})
+
+describeHere('requests that are signed (CRED-14)', () => {
+  const client = (key: string) => ['--aws-sigv4', 'aws:amz:eu-central-1:s3', '-u', `${key}:signed-by-cage`]
+
+  test('with the placeholder are signed anew, over what really goes out', async () => {
+    const answer = await network.curl(...client(AWS), '-T', '-', 'https://audited.test/a%20b?x=1')
+    expect(answer.status).toBe(200)
+    const [event] = arrived()
+    expect(header(event, 'authorization')).toMatch(
+      /^AWS4-HMAC-SHA256 Credential=AKREALKEYID\/\d{8}\/eu-central-1\/s3\/aws4_request, SignedHeaders=[a-z0-9;-]*host;x-amz-content-sha256;x-amz-date, Signature=[0-9a-f]{64}$/,
+    )
+    const sent: Headers = ((event?.['rawHeaders'] ?? []) as string[]).reduce<Headers>(
+      (pairs, text, index, raw) => (index % 2 === 0 ? [...pairs, [text, raw[index + 1] ?? '']] : pairs),
+      [],
+    )
+    const moment = (header(event, 'x-amz-date') ?? '').replace(
+      /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/,
+      '$1-$2-$3T$4:$5:$6Z',
+    )
+    const again = sign(
+      {
+        method: 'PUT',
+        path: '/a%20b',
+        query: 'x=1',
+        host: 'audited.test',
+        headers: sent.filter(([name]) => !signatureHeaders.has(name.toLowerCase()) && name !== 'host'),
+        body: Buffer.alloc(0),
+      },
+      {region: 'eu-central-1', service: 's3'},
+      {keyId: 'AKREALKEYID', secret: 'REAL-aws-secret-0123456789'},
+      new Date(moment),
+    )
+    expect(header(event, 'authorization')).toBe(again.headers.at(-1)?.[1])
+    expectNoValue(answer.body)
+    expect(answer.body).not.toContain('REAL-aws')
+    expect((await network.audit()).at(-1)).toMatchObject({credentials: ['aws']})
+  })
+
+  test.each([
+    ['another key', client('AKATTACKER'), 'https://audited.test/'],
+    ['the placeholder on another host', client(AWS), 'https://allowed.test/'],
+    ['an address that is signed', [], 'https://audited.test/?X-Amz-Credential=a&X-Amz-Signature=b'],
+    [
+      'a body signed in pieces',
+      [...client(AWS), '-H', 'x-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER'],
+      'https://audited.test/',
+    ],
+    ['the real secret', ['-d', 'REAL-aws-secret-0123456789'], 'https://allowed.test/'],
+  ])('with %s are refused', async (_name, argv, url) => {
+    expect((await network.curl(...argv, url)).status).toBe(403)
+    expect(arrived()).toEqual([])
   })
 })
 
