@@ -3,7 +3,7 @@
  * dispatcher. Reports what reaches it as JSON lines on stdout; whatever is not reported here did not get out.
  */
 import {createSocket} from 'node:dgram'
-import {readFileSync} from 'node:fs'
+import {readFileSync, statSync} from 'node:fs'
 import {createServer as createHttpServer, type IncomingMessage, type ServerResponse} from 'node:http'
 import {createServer as createHttpsServer} from 'node:https'
 import {connect, createServer as createTcpServer, type Socket} from 'node:net'
@@ -57,9 +57,26 @@ function handle(place: string) {
     request.on('end', () => {
       const body = Buffer.concat(chunks)
       report({place, method, url, rawHeaders, bytes, body: body.subarray(0, 65536).toString('latin1')})
+      if (answerFromFile(request, response)) return
       if (!answerAsModel(request, response, body)) respond(url, request, response, body, bytes)
     })
   }
+}
+
+/** A file of `web/HOST/PATH`, with `.json` or `/index.html` behind it where the path is a folder. */
+function answerFromFile(request: IncomingMessage, response: ServerResponse): boolean {
+  const path = (request.url ?? '').split('?')[0] ?? ''
+  const file = ['', '.json', 'index.html']
+    .map((end) => join(directory, 'web', request.headers.host ?? '', `${path}${end}`))
+    .find((one) => statSync(one, {throwIfNoEntry: false})?.isFile())
+  if (file === undefined || request.method !== 'GET') return false
+  const type = file.endsWith('.json')
+    ? 'application/json'
+    : file.endsWith('.html')
+      ? 'text/html'
+      : 'application/octet-stream'
+  response.writeHead(200, {'content-type': type}).end(readFileSync(file))
+  return true
 }
 
 function respond(

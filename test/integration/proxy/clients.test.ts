@@ -1,0 +1,205 @@
+import {createHash} from 'node:crypto'
+import {chmodSync, existsSync, mkdirSync, writeFileSync} from 'node:fs'
+import {dirname} from 'node:path'
+import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
+import {processRunner, runOk} from '../../../core/process.js'
+import {compileRules} from '../../../policy/compile.js'
+import {missing, systemPath, TestNetwork} from './network.js'
+
+/** Programs as people run them, against fakes of their registries: what docs/guide/clients.md lists. */
+const reason = await missing()
+const describeHere = reason === undefined ? describe : describe.skip
+if (reason !== undefined) test(`skipped: ${reason}`, () => undefined)
+
+const go = '/usr/local/go/bin/go'
+const has = async (program: string) =>
+  (await processRunner.run({argv: ['sh', '-c', `command -v ${program}`], env: {PATH: systemPath}})).code === 0
+const here = {
+  npm: await has('npm'),
+  wget: await has('wget'),
+  java: (await has('java')) && (await has('javac')),
+  pip: (await processRunner.run({argv: ['/usr/bin/python3', '-m', 'pip', '--version']})).code === 0,
+  go: existsSync(go),
+}
+const when = (there: boolean) => (there ? test : test.skip)
+
+const none = {presets: [], allow: [], deny: [], audit: [], routes: []}
+let network: TestNetwork
+let env: Record<string, string>
+beforeAll(async () => {
+  if (reason !== undefined) return
+  network = await TestNetwork.create()
+  await network.fence()
+  network.writeGrant({rules: compileRules(none, ['npm', 'pypi', 'go', 'anthropic'])})
+  await network.startSidecar()
+  await publish()
+  // What the pod's environment says; see docs/guide/clients.md.
+  env = {
+    NODE_EXTRA_CA_CERTS: network.caFile,
+    SSL_CERT_FILE: network.caFile,
+    PIP_CERT: network.caFile,
+    REQUESTS_CA_BUNDLE: network.caFile,
+    CURL_CA_BUNDLE: network.caFile,
+    JAVA_TOOL_OPTIONS: `-Djavax.net.ssl.trustStore=${network.path('trust/truststore.p12')} -Djavax.net.ssl.trustStorePassword=changeit`,
+  }
+})
+afterAll(async () => {
+  if (reason === undefined) await network.destroy()
+})
+beforeEach(() => void network.seen())
+
+const run = (argv: readonly string[], more: Record<string, string> = {}) =>
+  network.agent(argv, {env: {...env, ...more}, timeoutMs: 90_000})
+const arrived = () => network.seen().filter(({place}) => place === 'public')
+
+/** Files of the fake internet, by host and path. */
+function serve(host: string, path: string, content: string | Buffer): void {
+  const file = network.path('web', host, path)
+  mkdirSync(dirname(file), {recursive: true})
+  writeFileSync(file, content)
+}
+
+async function archive(...argv: [string, ...string[]]): Promise<Buffer> {
+  return runOk(processRunner, {argv, timeoutMs: 20_000})
+}
+
+async function publish(): Promise<void> {
+  const source = network.path('source')
+  mkdirSync(`${source}/package`, {recursive: true})
+  writeFileSync(`${source}/package/package.json`, '{"name":"tiny","version":"1.0.0"}')
+  const tarball = await archive('tar', '-czf', '-', '-C', source, 'package')
+  serve('registry.npmjs.org', 'tiny/-/tiny-1.0.0.tgz', tarball)
+  const tarballPath = '//registry.npmjs.org/tiny/-/tiny-1.0.0.tgz'
+  const integrity = `sha512-${createHash('sha512').update(tarball).digest('base64')}`
+  const version = {
+    name: 'tiny',
+    version: '1.0.0',
+    dist: {tarball: `https:${tarballPath}`, integrity},
+  }
+  serve(
+    'registry.npmjs.org',
+    'tiny.json',
+    JSON.stringify({name: 'tiny', 'dist-tags': {latest: '1.0.0'}, versions: {'1.0.0': version}}),
+  )
+  const python = `
+import sys, zipfile, io
+b = io.BytesIO()
+with zipfile.ZipFile(b, 'w') as z:
+    for name, text in [line.split('=', 1) for line in sys.argv[1:]]:
+        z.writestr(name, text.replace('|', '\\n'))
+sys.stdout.buffer.write(b.getvalue())`
+  const zip = (...files: string[]) => archive('/usr/bin/python3', '-c', python, ...files)
+  const info = 'tiny-1.0.0.dist-info'
+  const wheel = await zip(
+    'tiny.py=x',
+    `${info}/METADATA=Metadata-Version: 2.1|Name: tiny|Version: 1.0.0|`,
+    `${info}/WHEEL=Wheel-Version: 1.0|Generator: test|Root-Is-Purelib: true|Tag: py3-none-any|`,
+    `${info}/RECORD=tiny.py,,|${info}/METADATA,,|${info}/WHEEL,,|${info}/RECORD,,|`,
+  )
+  serve('files.pythonhosted.org', 'tiny-1.0.0-py3-none-any.whl', wheel)
+  const link = '//files.pythonhosted.org/tiny-1.0.0-py3-none-any.whl'
+  serve('pypi.org', 'simple/tiny/index.html', `<a href="https:${link}">tiny-1.0.0-py3-none-any.whl</a>`)
+  const module = 'go.example/tiny'
+  serve('proxy.golang.org', `${module}/@v/list`, 'v1.0.0\n')
+  serve('proxy.golang.org', `${module}/@v/v1.0.0.info`, '{"Version":"v1.0.0","Time":"2020-01-01T00:00:00Z"}')
+  serve('proxy.golang.org', `${module}/@v/v1.0.0.mod`, `module ${module}\n`)
+  const files = [`${module}@v1.0.0/go.mod=module ${module}|`, `${module}@v1.0.0/tiny.go=package tiny|`]
+  serve('proxy.golang.org', `${module}/@v/v1.0.0.zip`, await zip(...files))
+  await archive('chmod', '-R', 'a+rX', network.path('web'))
+}
+
+describeHere('through the sidecar', () => {
+  when(here.npm)('npm installs and cannot publish', async () => {
+    const install = await run([
+      'npm',
+      'install',
+      '--prefix',
+      network.path('agent/app'),
+      '--no-audit',
+      '--no-fund',
+      'tiny',
+    ])
+    expect([install.code, install.stderr]).toEqual([0, expect.anything()])
+    expect(arrived().map(({url}) => url)).toEqual(expect.arrayContaining(['/tiny', '/tiny/-/tiny-1.0.0.tgz']))
+    const folder = network.path('mine')
+    mkdirSync(folder)
+    writeFileSync(`${folder}/package.json`, '{"name":"tiny","version":"1.0.1"}')
+    writeFileSync(network.path('agent/.npmrc'), '//registry.npmjs.org/:_authToken=abcdefgh\n')
+    const publishing = await run([
+      'npm',
+      'publish',
+      folder,
+      '--fetch-retries=0',
+      `--cafile=${network.caFile}`,
+    ])
+    expect(publishing.stderr).toContain('403')
+    expect(publishing.code).not.toBe(0)
+    expect(arrived().filter(({method}) => method !== 'GET')).toEqual([])
+    expect((await network.audit()).at(-1)).toMatchObject({decision: 'deny', reason: 'method_not_allowed'})
+  })
+
+  when(here.pip)('pip downloads', async () => {
+    const argv = [
+      '/usr/bin/python3',
+      '-m',
+      'pip',
+      'download',
+      '--no-deps',
+      '-d',
+      network.path('agent/wheels'),
+      'tiny',
+    ]
+    expect([(await run(argv)).code, arrived().map(({method}) => method)]).toEqual([0, ['GET', 'GET']])
+  })
+
+  when(here.go)('go downloads modules', async () => {
+    const folder = network.path('agent/module')
+    const script = `mkdir -p ${folder} && cd ${folder} && ${go} mod init example && ${go} get go.example/tiny@v1.0.0`
+    const more = {
+      GONOSUMDB: '*',
+      GOFLAGS: '-modcacherw',
+      GOTOOLCHAIN: 'local',
+    }
+    const {code, stderr} = await run(['sh', '-c', script], more)
+    expect([code, stderr]).toEqual([0, expect.stringContaining('added go.example/tiny v1.0.0')])
+  })
+
+  when(here.wget)('wget reads', async () => {
+    const argv = [
+      'wget',
+      '-q',
+      '-O',
+      '-',
+      `--ca-certificate=${network.caFile}`,
+      'https://pypi.org/simple/tiny/',
+    ]
+    expect((await run(argv)).stdout.toString()).toContain('tiny-1.0.0')
+  })
+
+  test('Python without libraries reads', async () => {
+    const script = `import urllib.request as u; print(u.urlopen('https://pypi.org/simple/tiny/').read().decode())`
+    expect((await run(['python3', '-c', script])).stdout.toString()).toContain('tiny-1.0.0')
+  })
+
+  test('fetch of Node reads a stream event by event', async () => {
+    const script = `
+      const body = JSON.stringify({model: 'claude-haiku-4-5', max_tokens: 20, stream: true, messages: [{role: 'user', content: 'hi'}]})
+      const answer = await fetch('https://api.anthropic.com/v1/messages', {method: 'POST', body, headers: {'x-fake': '{"holdMs":600}'}})
+      const moments = []
+      for await (const chunk of answer.body) moments.push(Date.now())
+      console.log(moments.at(-1) - moments[0])`
+    const {stdout, stderr} = await run([process.execPath, '--input-type=module', '-e', script])
+    expect([Number(stdout.toString()) > 300, stderr]).toEqual([true, ''])
+  })
+
+  when(here.java)('Java reads with the trust store of the pod', async () => {
+    const file = network.path('agent/Read.java')
+    writeFileSync(
+      file,
+      `public class Read { public static void main(String[] a) throws Exception {
+         System.out.println(new String(new java.net.URL("https://pypi.org/simple/tiny/").openStream().readAllBytes())); } }`,
+    )
+    chmodSync(file, 0o644)
+    expect((await run(['java', file])).stdout.toString()).toContain('tiny-1.0.0')
+  })
+})
