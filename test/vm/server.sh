@@ -74,6 +74,7 @@ start)
 	echo "$init $link" >"$directory/pid"
 	ip link set "${link}n" netns "$init"
 	setsid slirp4netns --configure --mtu=1500 --disable-host-loopback "$init" tap0 </dev/null >"$directory/way-out.log" 2>&1 &
+	echo "$init $link $!" >"$directory/pid"
 	disown -a
 	printf '%s\n' 'Host server' "  HostName 192.168.$net.2" '  User me' "  IdentityFile $directory/person" '  IdentitiesOnly yes' \
 		"  UserKnownHostsFile $directory/known_hosts" >"$directory/ssh_config"
@@ -88,8 +89,8 @@ start)
 	exit 1
 	;;
 stop)
-	read -r init link <"$directory/pid"
-	kill -KILL "$init" 2>/dev/null || true
+	read -r init link way_out <"$directory/pid"
+	kill -KILL "$init" "${way_out:-$init}" 2>/dev/null || true
 	ip link del "$link" 2>/dev/null || true
 	for _ in $(seq 100); do
 		if [ ! -d "/proc/$init" ]; then break; fi
