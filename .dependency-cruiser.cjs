@@ -17,11 +17,11 @@ const may = {
   policy: ['core'],
   kube: ['core'],
   manifests: ['policy', 'core'],
-  tasks: ['manifests', 'kube', 'policy', 'core'],
+  tasks: ['manifests', 'kube', 'policy', 'scan', 'core'],
   provision: ['manifests', 'kube', 'policy', 'core'],
   proxy: ['policy', 'scan', 'core'],
   dispatcher: ['policy', 'scan', 'core'],
-  cli: ['tasks', 'provision', 'policy', 'kube', 'manifests', 'core'],
+  cli: ['tasks', 'provision', 'policy', 'kube', 'manifests', 'scan', 'core'],
 }
 const only = (library, room) => ({
   name: `${library}-only-in-${room.replaceAll('/', '-')}`,

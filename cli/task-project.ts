@@ -2,6 +2,7 @@ import {realpath} from 'node:fs/promises'
 import {compileGrant, taskCredentials} from '../policy/compile.js'
 import {newPlaceholder, resolveCredentials} from '../policy/credentials.js'
 import {newHandle, signGrant} from '../policy/sign.js'
+import {fingerprintsOf} from '../scan/exact.js'
 import {projectAuthority} from '../provision/state/authority.js'
 import {readIfThere} from '../provision/state/files.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'
@@ -127,5 +128,9 @@ async function prepareGrant(
   const handle = newHandle()
   const {egress, git, env} = compiled
   const parts = signGrant({project: id, task, revision, handle, egress, git}, privateKey)
-  return {...parts, handle, credentials: values, placeholders, env: {...agent.env, ...env}}
+  const issued = fingerprintsOf([
+    ...Object.entries(values).map(([name, value]) => ({id: name, value})),
+    {id: 'handle', value: handle},
+  ])
+  return {...parts, handle, issued, credentials: values, placeholders, env: {...agent.env, ...env}}
 }

@@ -2,6 +2,7 @@ import {realpath} from 'node:fs/promises'
 import {CageError, ExitCode} from '../core/errors.js'
 import {resolveCredentials} from '../policy/credentials.js'
 import {hostOf} from '../policy/dispatcher-hosts.js'
+import {fingerprintsOf, MIN_EXACT_LENGTH, type ExactValue} from '../scan/exact.js'
 import {readIfThere} from '../provision/state/files.js'
 import type {UpstreamSettings} from '../tasks/dispatcher.js'
 import {requireTrust} from './approval.js'
@@ -41,6 +42,7 @@ export function upstreamSettings(project: ProjectContext): (() => Promise<Upstre
       }),
       resolver: await resolvers(project),
       allowAddresses: network.allowAddresses,
+      issued: credential === undefined ? [] : fingerprintsOf(secretsIn(credential)),
     }
   }
 }
@@ -75,4 +77,13 @@ async function upstreamCredential(project: ProjectContext): Promise<string | und
     home: homes.user,
   })
   return values[name]
+}
+
+/** A password counts without its user too. */
+function secretsIn(credential: string): ExactValue[] {
+  const id = 'repository.credential'
+  const password = credential.slice(credential.indexOf(':') + 1)
+  return [credential, ...(password === credential ? [] : [password])]
+    .filter((value) => value.length >= MIN_EXACT_LENGTH)
+    .map((value) => ({id, value}))
 }

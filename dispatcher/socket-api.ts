@@ -11,6 +11,8 @@ import {repositoryUnder} from '../policy/repository-name.js'
  *     GET    /documents                               StoredDocument[]
  *     PUT    /documents/TASK                          text of a signed part
  *     DELETE /documents/TASK
+ *     PUT    /issued/TASK                             Fingerprint[] of the values of its sidecar
+ *     DELETE /issued/TASK
  *     GET    /journal?since=&task=&follow=1           JSON lines
  *     POST   /journal                                 a record of gate's own
  *     POST   /repository/NAME/fetched                 gate has answered a fetch itself: for the journal

@@ -1,5 +1,6 @@
 import type {ClusterTraits} from '../manifests/pod-shape.js'
 import type {SignedPart} from '../policy/grant.js'
+import type {Fingerprint} from '../scan/exact.js'
 
 /** What the project says about its tasks now: everything a pod is built from that is not the task's own. */
 export interface TaskBlueprint {
@@ -45,6 +46,8 @@ export interface PreparedGrant {
   handle: string
   /** credential name → value */
   credentials: Readonly<Record<string, string>>
+  /** of those values and of the handle */
+  issued: readonly Fingerprint[]
   /** credential name → what the agent sees */
   placeholders: Record<string, string>
   /** environment of the agent's container: variable → placeholder */

@@ -6,6 +6,7 @@ import {clusterNames, dispatcherContainer, label, program} from '../core/layout.
 import {visible} from '../core/quote.js'
 import type {SignedPart} from '../policy/grant.js'
 import type {Cluster} from '../kube/cluster.js'
+import type {Fingerprint} from '../scan/exact.js'
 import {BoundedText} from './agent-state.js'
 
 const HEADS = 'refs/heads/'
@@ -29,6 +30,8 @@ export interface UpstreamSettings {
   /** `address` or `address:port` */
   resolver: string[]
   allowAddresses: string[]
+  /** of the credentials */
+  issued: readonly Fingerprint[]
 }
 
 interface DispatcherPod extends KubeObject {
@@ -74,9 +77,10 @@ export class DispatcherControl {
     return this.found
   }
 
-  async putDocument(part: SignedPart): Promise<void> {
+  /** @param issued of the values that the task's sidecar gets: no push may contain one */
+  async putDocument(part: SignedPart, issued: readonly Fingerprint[]): Promise<void> {
     await this.tellUpstreams()
-    await this.call({op: 'document.put', part})
+    await this.call({op: 'document.put', part, issued})
   }
 
   async removeDocument(task: string): Promise<void> {

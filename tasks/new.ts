@@ -171,7 +171,7 @@ export async function placePieces(
 ): Promise<void> {
   const {cluster, volumes} = context
   await Promise.all([
-    dispatcher.putDocument(grant.git),
+    dispatcher.putDocument(grant.git, grant.issued),
     cluster.apply([objects.grant(grant)], callOptions(context)),
     volumes.ensure(clusterNames.home(task), diskBytes),
     volumes.ensure(clusterNames.ledger(task), ledgerBytes),

@@ -11,12 +11,13 @@ const MAX_REQUEST = 1024 * 1024
 
 /** What the CLI asks over exec: one JSON object in, one JSON object out; `audit` answers with JSON lines. */
 export type ControlRequest =
-  | {op: 'document.put'; part: unknown}
+  /** `issued`: Fingerprint[] of the values that the task's sidecar holds */
+  | {op: 'document.put'; part: unknown; issued?: unknown}
   | {op: 'document.list'}
   | {op: 'document.remove'; task: string}
   | {op: 'repository.init'; repository: string; defaultBranch: string; objectFormat?: 'sha1' | 'sha256'}
   | {op: 'refs'; repository: string}
-  | {op: 'upstream.put'; upstreams: unknown; resolver: unknown; allowAddresses: unknown}
+  | {op: 'upstream.put'; upstreams: unknown; resolver: unknown; allowAddresses: unknown; issued?: unknown}
   | {op: 'audit'; since?: string; task?: string; follow?: boolean}
 
 export interface ControlParts {
@@ -59,6 +60,7 @@ async function perform(
   switch (asked.op) {
     case 'document.put': {
       const document = await documents.put(asked.part)
+      await issue(git, document.task, asked.issued)
       await record(git, {
         op: asked.op,
         task: document.task,
@@ -71,6 +73,7 @@ async function perform(
       return {documents: documents.list()}
     case 'document.remove': {
       const removed = await documents.remove(text(asked.task, 'task'))
+      await git.json({method: 'DELETE', path: `/issued/${encodeURIComponent(asked.task)}`})
       if (removed) await record(git, {op: asked.op, task: asked.task})
       return {removed}
     }
@@ -83,6 +86,7 @@ async function perform(
     }
     case 'upstream.put': {
       const names = upstreams.set(asked)
+      await issue(git, '_upstream', asked.issued)
       await record(git, {op: asked.op, repositories: names})
       return {repositories: names}
     }
@@ -91,6 +95,16 @@ async function perform(
     default:
       throw usage('unknown op')
   }
+}
+
+/** What the scanner of pushes looks for from now on. */
+async function issue(git: SocketClient, issuer: string, issued: unknown): Promise<void> {
+  if (issued === undefined) return
+  await git.json({
+    method: 'PUT',
+    path: `/issued/${encodeURIComponent(issuer)}`,
+    body: JSON.stringify(issued),
+  })
 }
 
 async function relayAudit(

@@ -118,6 +118,18 @@ class GateRoutes {
           json(response, 200, {})
           return
         }
+      case 'PUT issued/':
+        await this.#service.issued.put(name, JSON.parse((await bytesOf(request, MAX_JSON)).toString()))
+        {
+          json(response, 200, {})
+          return
+        }
+      case 'DELETE issued/':
+        await this.#service.issued.remove(name)
+        {
+          json(response, 200, {})
+          return
+        }
       case 'POST journal/':
         await this.#service.journal.append(
           JSON.parse((await bytesOf(request, MAX_JSON)).toString()) as JournalEntry,

@@ -14,6 +14,7 @@ import {GitPrograms} from './children.js'
 import {DocumentFiles} from './documents.js'
 import {FetchLog} from './fetch-log.js'
 import {writeDurably} from '../../core/durable-file.js'
+import {IssuedValues} from './issued.js'
 import {NamedLocks, Places} from './locks.js'
 import {Mirrors} from './mirrors.js'
 import {Maintenance} from './maintenance.js'
@@ -44,6 +45,7 @@ export interface GitService {
   push: PushEngine
   maintenance: Maintenance
   scan: ScanPool
+  issued: IssuedValues
 }
 
 /** The scanner counts its own work; one that still took longer than this is broken, also on a busy machine. */
@@ -78,6 +80,8 @@ export async function openGitService({
     fingerprintKey: await fingerprintKey(join(volume, 'fingerprint.key')),
     deadline: scanDeadline,
   })
+  const issued = new IssuedValues(join(volume, 'issued'), (all) => scan.issue(all))
+  await issued.load()
   // The first thread is warm before the first push.
   scan.scan([Buffer.from('warm')]).catch((error: unknown) => log(String(error)))
   const maintenance = new Maintenance(git, log)
@@ -100,7 +104,7 @@ export async function openGitService({
   })
   const documents = new DocumentFiles(join(volume, 'documents'))
   const fetches = new FetchLog(journal)
-  return {git, repositories, mirrors, documents, journal, fetches, push, maintenance, scan}
+  return {git, repositories, mirrors, documents, journal, fetches, push, maintenance, scan, issued}
 }
 
 /** The refs of a repository of this volume; undefined for what only its upstream can tell. */

@@ -1,9 +1,13 @@
+import type {Fingerprint} from '../../scan/exact.js'
+
 /** What the main thread and a scan worker say to each other. */
 
 export interface ScanWorkerData {
   role: 'scan'
   /** keys the fingerprints of found values, so that the journal shows repeats and no value */
   fingerprintKey: Uint8Array
+  /** of the values that cage gave to sidecars and upstreams */
+  issued: readonly Fingerprint[]
 }
 
 /** Texts lie one after the other in `bytes`; `ends[i]` is where text i ends. */

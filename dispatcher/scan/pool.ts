@@ -1,4 +1,5 @@
 import {Worker} from 'node:worker_threads'
+import type {Fingerprint} from '../../scan/exact.js'
 import type {Finding, ScanJob, ScanReply, ScanWorkerData} from './messages.js'
 
 /** Scans texts beside the main thread. */
@@ -36,6 +37,9 @@ export class ThreadScanPool implements ScanPool {
   readonly #queue: Pending[] = []
   readonly #idle: Worker[] = []
   readonly #all = new Set<Worker>()
+  /** threads that know the values of now; the others end with their job */
+  #current = new Set<Worker>()
+  #issued: readonly Fingerprint[] = []
   #jobs = 0
   #closed = false
 
@@ -59,6 +63,18 @@ export class ThreadScanPool implements ScanPool {
     })
   }
 
+  /** What every job that begins from now on looks for as well. */
+  issue(issued: readonly Fingerprint[]): void {
+    this.#issued = issued
+    this.#current = new Set()
+    for (const worker of this.#idle.splice(0)) this.#retire(worker)
+  }
+
+  #retire(worker: Worker): void {
+    this.#all.delete(worker)
+    void worker.terminate()
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     for (const {reject} of this.#queue.splice(0)) reject(new ScanFailed('the scanner is closed'))
@@ -75,18 +91,24 @@ export class ThreadScanPool implements ScanPool {
   }
 
   #spawn(): Worker {
-    const workerData: ScanWorkerData = {role: 'scan', fingerprintKey: this.#options.fingerprintKey}
+    const workerData: ScanWorkerData = {
+      role: 'scan',
+      fingerprintKey: this.#options.fingerprintKey,
+      issued: this.#issued,
+    }
     const worker = new Worker(this.#options.module, {
       workerData,
       env: {},
       resourceLimits: {maxOldGenerationSizeMb: 256},
     })
     this.#all.add(worker)
+    this.#current.add(worker)
     // Idle threads do not keep the process; a broken one only leaves the pool.
     worker.unref()
     worker.on('error', () => undefined)
     worker.on('exit', () => {
       this.#all.delete(worker)
+      this.#current.delete(worker)
       const at = this.#idle.indexOf(worker)
       if (at >= 0) this.#idle.splice(at, 1)
     })
@@ -111,7 +133,8 @@ export class ThreadScanPool implements ScanPool {
     const onExit = () => fail('the scanner ended')
     const onMessage = (reply: ScanReply) => {
       settle()
-      this.#idle.push(worker)
+      if (this.#current.has(worker)) this.#idle.push(worker)
+      else this.#retire(worker)
       const findings = reply.findings.filter((found) => found !== undefined)
       if (reply.id === job.id && findings.length === job.ends.length) resolve(findings)
       else reject(new ScanFailed('the content needs more work than the scanner may do'))

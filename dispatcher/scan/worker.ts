@@ -7,8 +7,8 @@ import type {Finding, ScanJob, ScanReply, ScanWorkerData} from './messages.js'
 export function runScanWorker(): void {
   const port = parentPort
   if (!port) throw new Error('the scan worker runs as a thread only')
-  const {fingerprintKey} = workerData as ScanWorkerData
-  const scanner = createScanner({})
+  const {fingerprintKey, issued} = workerData as ScanWorkerData
+  const scanner = createScanner({fingerprints: issued})
   port.on('message', (job: ScanJob) => {
     let start = 0
     const findings = job.ends.map((end) => {

@@ -207,6 +207,7 @@ function grantFor({task, branch, base, revision, placeholders}: GrantRequest): P
   return {
     ...signGrant({...common, handle, egress, git}, key.privateKeyPem),
     handle,
+    issued: [],
     credentials: {anthropic: 'the real value'},
     placeholders: {anthropic: placeholder},
     env: {MODEL_TOKEN: placeholder},

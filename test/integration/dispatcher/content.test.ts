@@ -1,4 +1,6 @@
+import {readFileSync, readdirSync} from 'node:fs'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from '@jest/globals'
+import {fingerprintsOf} from '../../../scan/exact.js'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 import {sampleSecret} from '../../support/secret-sample.js'
 
@@ -220,5 +222,45 @@ describe('what only looks like a secret by its name', () => {
     for (let file = 0; file < 4; file++) commit(`settings-${file}.ini`, `${flood}\n# ${file}\n`)
     commit('zz.txt', `${token}\n`)
     expectRefused(/github-token/)
+  })
+})
+
+describe('a value that cage itself handed out', () => {
+  const value = 'plain looking words 4711'
+  const put = (issued: unknown) => door.control({op: 'document.put', part: task.part, issued})
+
+  it.each([
+    ['as it is', value],
+    ['base64', Buffer.from(`x${value}y`).toString('base64')],
+    ['hex', Buffer.from(value).toString('hex')],
+    ['reversed', Buffer.from(value).reverse().toString()],
+  ])('%s is refused by name, also after a restart, and nothing of it is kept', async (_, text) => {
+    commit('notes.txt', `see ${text} there\n`)
+    expect(put(fingerprintsOf([{id: 'model', value}])).code).toBe(0)
+    expectRefused(/exact:model in "notes.txt"/)
+    await door.kill('git')
+    door.startGit()
+    await door.ready()
+    expectRefused(/exact:model/)
+    const kept = readdirSync(`${door.volume}/issued`).map((name) =>
+      readFileSync(`${door.volume}/issued/${name}`, 'utf8'),
+    )
+    expect(kept.join()).not.toContain(value)
+    // the control: the same push is fine once the value is nobody's
+    expect(door.control({op: 'document.remove', task: branch}).code).toBe(0)
+    expect(readdirSync(`${door.volume}/issued`)).toEqual([])
+    task = door.task(branch)
+    expectAccepted()
+  })
+
+  it('is refused for every task of the project', () => {
+    const other = door.task('other')
+    expect(
+      door.control({op: 'document.put', part: other.part, issued: fingerprintsOf([{id: 'key', value}])}).code,
+    ).toBe(0)
+    commit('notes.txt', `${value}\n`)
+    expectRefused(/exact:key/)
+    expect(put([{id: 'x'}]).code).toBe(1)
+    door.control({op: 'document.remove', task: 'other'})
   })
 })
