@@ -17,16 +17,14 @@ export async function openSurroundings(
 ): Promise<VerifySurroundings & {close: () => Promise<void>}> {
   const {machine, record} = await project.machine()
   const {transport} = machine
-  const [{computerCanary, highPort, machineCanary}, {dispatcherAddress}, {resolvers}] = await Promise.all([
+  const [{computerCanary, highPort, machineCanary}, {dispatcherAddress}] = await Promise.all([
     import('../provision/machine/canary.js'),
     import('../provision/steps/dispatcher.js'),
-    import('./upstreams.js'),
   ])
-  const [{address}, cluster, closed, [resolver = '']] = await Promise.all([
+  const [{address}, cluster, closed] = await Promise.all([
     machine.facts(),
     project.cluster(),
     closedAddresses(project),
-    resolvers(project),
   ])
   const dispatcher = await dispatcherAddress(cluster, project.id)
   const high = highPort()
@@ -44,7 +42,11 @@ export async function openSurroundings(
       }),
       {name: clusterNames.dispatcher, address: dispatcher, port: DISPATCHER_PORT},
     ],
-    resolver: {address: resolver, port: 53},
+    lookOut: async (targets) => {
+      const {output} = await import('../provision/transport/output.js')
+      const argv = ['/usr/local/lib/cage/lookout.sh', ...targets] as const
+      return (await output(transport, {argv, timeoutMs: 60_000})).split('\n')
+    },
     reaches: async (host, port) => {
       const script = 'exec 3<>"/dev/tcp/$1/$2"'
       const argv = ['timeout', '5', 'bash', '-c', script, 'bash', host, String(port)] as const

@@ -103,24 +103,3 @@ def attempt(one):
 with concurrent.futures.ThreadPoolExecutor(8) as pool:
     for line in pool.map(attempt, json.load(sys.stdin)): print(line, flush=True)
 `
-
-/** Runs in the dispatcher's pod, which has no fence: tries TCP and UDP, says `connected`, `sent` or why not. */
-export const KNOCKER = String.raw`
-const {connect} = require('node:net')
-const {createSocket} = require('node:dgram')
-const tcp = (host, port, text) => new Promise((done) => {
-  const socket = connect(port, host)
-  const end = (said) => { socket.destroy(); done(said) }
-  socket.setTimeout(2000, () => end('silence'))
-  socket.on('connect', () => socket.write(text, () => setTimeout(() => end('connected'), 200)))
-  socket.on('error', (error) => end('error: ' + error.code))
-})
-const udp = (host, port, text) => new Promise((done) => {
-  const socket = createSocket('udp4')
-  socket.on('error', (error) => done('error: ' + error.code))
-  socket.send(text, port, host, (error) => setTimeout(() => { socket.close(); done(error ? 'error: ' + error.code : 'sent') }, 300))
-})
-let text = ''
-process.stdin.on('data', (chunk) => (text += chunk)).on('end', () => Promise.all(JSON.parse(text).map(async ({id, do: [kind, ...args]}) =>
-  console.log(JSON.stringify({id, said: await ({tcp, udp})[kind](...args)})))))
-`

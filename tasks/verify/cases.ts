@@ -2,8 +2,8 @@ import type {Canary} from '../../core/canary.js'
 import {sidecarPort} from '../../core/layout.js'
 import {inTask} from './cases-in-task.js'
 
-/** Who tries: the agent of the throwaway task, or what has no fence around it (the dispatcher's pod, behind the firewall alone). */
-export type Place = 'task' | 'dispatcher pod' | 'cluster API' | 'machine'
+/** Who tries: the agent of the throwaway task, or a place beside the pods, behind the firewall alone. */
+export type Place = 'task' | 'beside the pods' | 'cluster API' | 'machine'
 
 /** What must come out: no canary hears the case's token, or what the attempt says fits. */
 export type Verdict = 'no canary hears it' | RegExp
@@ -111,38 +111,26 @@ export function attacks(targets: Targets): Attack[] {
   ]
 }
 
-/** From where no fence is: behind the firewall alone. */
-export function fromDispatcher({canaries, closed, token}: Targets): Attack[] {
-  const base = {where: 'dispatcher pod' as const, layer: 'firewall' as const}
-  return [
+/** From where no fence is: behind the firewall alone. What it says is `connected` or `no connection`. */
+export function besidePods({canaries, closed}: Targets): Attack[] {
+  const targets = [
     ...canaries.flatMap(({where, address, ports}) =>
-      ports.flatMap((port) =>
-        (['tcp', 'udp'] as const).map((protocol): Attack => {
-          const id = `OPEN-11.${where}.${protocol}.${port}`
-          return {
-            ...base,
-            id,
-            class: 'OPEN',
-            attack: `${protocol.toUpperCase()} to the ${where} at ${address}:${port}`,
-            expect: HEARD,
-            verdict: HEARD,
-            do: [protocol, address, port, token(id)],
-          }
-        }),
-      ),
+      ports.map((port) => ({name: `canary on the ${where}`, id: `${where}.${port}`, address, port})),
     ),
     ...closed
-      .filter(({name}) => !name.startsWith('dispatcher'))
-      .map(({name, address, port}): Attack => ({
-        ...base,
-        id: `OPEN-11.${name.replaceAll(' ', '-')}`,
-        class: 'OPEN',
-        attack: `TCP to the ${name} at ${address}:${port}`,
-        expect: 'no connection',
-        verdict: /^(silence|error: )/,
-        do: ['tcp', address, port, ''],
-      })),
+      .filter(({name}) => name !== 'dispatcher')
+      .map((target) => ({...target, id: target.name.replaceAll(' ', '-')})),
   ]
+  return targets.map(({name, id, address, port}) => ({
+    id: `OPEN-11.${id}`,
+    class: 'OPEN',
+    where: 'beside the pods',
+    layer: 'firewall',
+    attack: `TCP to the ${name} at ${address}:${port}`,
+    expect: 'no connection',
+    verdict: /^no connection$/,
+    do: ['tcp', address, port],
+  }))
 }
 
 /** Straight at a canary: only fence and firewall stand in the way. */

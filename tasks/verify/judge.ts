@@ -15,7 +15,7 @@ export interface VerifyCase {
 export interface Layer {
   name: 'fence' | 'firewall' | 'network policy' | 'admission policy' | 'seccomp' | 'user namespaces'
   /** `none`: there is nothing of the kind here */
-  state: 'enforced' | 'NOT enforced' | 'none'
+  state: 'enforced' | 'NOT enforced' | 'none' | 'not tried'
   how: string
 }
 
@@ -51,8 +51,9 @@ export function judge(
     }
   })
   const known = list.map(({id}) => token(id))
+  // A connection without a word is the look-out's, which is judged by itself.
   const strangers = heard.filter(
-    ({text}) => !text.startsWith('cv') && !known.some((one) => text.includes(one)),
+    ({text}) => text !== '' && !text.startsWith('cv') && !known.some((one) => text.includes(one)),
   )
   return [
     ...cases,
@@ -75,11 +76,7 @@ function shown(verdict: Attack['verdict'], words: string): string {
 }
 
 /** What is enforced here, from what was tried. */
-export function layersOf(
-  cases: readonly VerifyCase[],
-  list: readonly Attack[],
-  facts: {asked: string; answersMachine: boolean; users: string},
-): Layer[] {
+export function layersOf(cases: readonly VerifyCase[], list: readonly Attack[], userMap: string): Layer[] {
   const byCases = (name: Layer['name'], ids: readonly string[], what: string): Layer => {
     const tried = cases.filter(({id}) => ids.includes(id))
     const broken = tried.filter(({ok}) => !ok)
@@ -90,26 +87,23 @@ export function layersOf(
   const ofLayer = (layer: Attack['layer']) => list.filter((one) => one.layer === layer).map(({id}) => id)
   return [
     byCases('fence', ofLayer('fence'), 'the agent does not reach what the firewall lets pods reach'),
-    byCases('firewall', ofLayer('firewall'), 'a pod without a fence does not reach them'),
-    networkPolicy(facts),
+    byCases('firewall', ofLayer('firewall'), 'what has no fence does not reach them'),
+    networkPolicy,
     byCases(
       'admission policy',
       cases.filter(({where}) => where === 'cluster API').map(({id}) => id),
       'pods of another shape are refused',
     ),
     byCases('seccomp', ofLayer('seccomp'), 'the kernel refuses these calls'),
-    /^\s*0\s+[1-9]/.test(facts.users)
+    /^\s*0\s+[1-9]/.test(userMap)
       ? {name: 'user namespaces', state: 'enforced', how: 'root in a pod is nobody on the machine'}
       : {name: 'user namespaces', state: 'none', how: 'the runtime or the kernel of this machine cannot'},
   ]
 }
 
-/** The dispatcher has no way out by policy, and the firewall lets every pod ask the resolver. */
-function networkPolicy({asked, answersMachine}: {asked: string; answersMachine: boolean}): Layer {
-  const name = 'network policy'
-  if (asked === 'connected')
-    return {name, state: 'none', how: 'no engine enforces the objects; the firewall drops the same'}
-  return answersMachine
-    ? {name, state: 'enforced', how: 'the dispatcher’s pod does not reach what only a policy keeps from it'}
-    : {name, state: 'none', how: 'nothing answers where it could be told; the firewall drops the same'}
+/** Each pod has a fence of its own, which stands before any policy: none can tell, and nothing relies on it. */
+const networkPolicy: Layer = {
+  name: 'network policy',
+  state: 'not tried',
+  how: 'fences stand before it, so nothing here relies on an engine; `cage status` says what is known of one',
 }

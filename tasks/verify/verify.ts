@@ -1,7 +1,7 @@
 import {createHash, randomBytes} from 'node:crypto'
 import {Readable} from 'node:stream'
 import {CageError, messageOf} from '../../core/errors.js'
-import {container, dispatcherContainer, clusterNames, gitHost} from '../../core/layout.js'
+import {container, gitHost} from '../../core/layout.js'
 import {BoundedText} from '../agent-state.js'
 import type {TaskProject} from '../blueprint.js'
 import {callOptions, namespaceOf, uninterruptible, type TaskContext} from '../context.js'
@@ -11,17 +11,17 @@ import {removeTask, type KeepAudit} from '../remove.js'
 import {findStored, podRef} from '../store.js'
 import {waitUntilRunning} from '../wait.js'
 import {admissionCases, type AdmittedPod} from './admission.js'
-import {ATTACKER, KNOCKER} from './attacker.js'
+import {ATTACKER} from './attacker.js'
 import type {Canary} from '../../core/canary.js'
-import {attacks, controls, fromDispatcher, type Attack, type Targets} from './cases.js'
+import {attacks, controls, besidePods, type Attack, type Targets} from './cases.js'
 import {judge, layersOf, type Layer, type VerifyCase} from './judge.js'
 
 /** What stands around the cluster; the CLI puts it up and takes it down. */
 export interface VerifySurroundings {
   canaries: readonly Canary[]
   closed: Targets['closed']
-  /** the DNS server that the firewall lets every pod ask, and that only a network policy would keep from the dispatcher */
-  resolver: {address: string; port: number}
+  /** those of `ADDRESS:PORT` that answer a place beside the pods, which has no fence of its own */
+  lookOut: (targets: readonly string[]) => Promise<readonly string[]>
   /** whether something answers the machine at a TCP port */
   reaches: (address: string, port: number) => Promise<boolean>
 }
@@ -39,7 +39,7 @@ const ATTACK_MS = 120_000
 const SETTLE_MS = 1000
 
 /**
- * Attacks the project's own installation from a throwaway task, and from the dispatcher's pod where the firewall alone
+ * Attacks the project's own installation from a throwaway task, and from beside the pods where the firewall alone
  * stands in the way; judged by canaries outside, each attack's route by a control that must work.
  */
 export async function verify(
@@ -49,7 +49,7 @@ export async function verify(
   surroundings: VerifySurroundings,
   keepAudit: KeepAudit,
 ): Promise<VerifyReport> {
-  const {canaries, closed, resolver, reaches} = surroundings
+  const {canaries, closed} = surroundings
   const nonce = randomBytes(8).toString('hex')
   const token = (id: string) =>
     `cv${createHash('sha256').update(`${nonce} ${id}`).digest('hex').slice(0, 24)}`
@@ -68,11 +68,10 @@ export async function verify(
     context.reporter.begin('attack')
     const machine = await machineControls(context, surroundings, token)
     const fromTask = [...controls(targets), ...attacks(targets)]
-    const outside = fromDispatcher(targets)
-    const pod = await dispatcher.pod()
+    const outside = besidePods(targets)
     const [saidInTask, saidOutside, admission] = await Promise.all([
-      attempt(context, {pod: podRef(context, task).name, task: true}, fromTask),
-      attempt(context, {pod, task: false}, [...outside, asksResolver(resolver)]),
+      attempt(context, task, fromTask),
+      lookOut(surroundings, outside),
       context.cluster
         .get<AdmittedPod>(podRef(context, task), callOptions(context))
         .then((found) => admissionCases(context, found)),
@@ -84,11 +83,7 @@ export async function verify(
       ...judge([...fromTask, ...outside], new Map([...saidInTask, ...saidOutside]), {heard, token}),
       ...admission,
     ]
-    const layers = layersOf(cases, [...fromTask, ...outside], {
-      asked: saidOutside.get('resolver') ?? '',
-      answersMachine: await reaches(resolver.address, resolver.port),
-      users: await readUserMap(context, task),
-    })
+    const layers = layersOf(cases, [...fromTask, ...outside], await readUserMap(context, task))
     context.reporter.done()
     const failed = cases.filter(({ok}) => !ok).length
     return {cases, layers, passed: cases.length - failed, failed}
@@ -147,33 +142,42 @@ function controlId({where}: Pick<Canary, 'where'>, protocol: string, port: numbe
   return `CONTROL-canary.${where}.${protocol}.${port}`
 }
 
-function asksResolver({address, port}: VerifySurroundings['resolver']): Pick<Attack, 'id' | 'do'> {
-  return {id: 'resolver', do: ['tcp', address, port, '']}
+/** What each place beside the pods says of its target. */
+async function lookOut(
+  surroundings: VerifySurroundings,
+  list: readonly Attack[],
+): Promise<Map<string, string>> {
+  const target = ({do: [, address, port]}: Attack) => `${String(address)}:${String(port)}`
+  const open = await surroundings.lookOut(list.map(target))
+  return new Map(list.map((one) => [one.id, open.includes(target(one)) ? 'connected' : 'no connection']))
 }
 
 /** What each attempt says, by its id. Throws when the attacker itself could not run: nothing was proved then. */
 async function attempt(
   context: TaskContext,
-  {pod, task}: {pod: string; task: boolean},
-  list: readonly Pick<Attack, 'id' | 'do'>[],
+  task: string,
+  list: readonly Attack[],
 ): Promise<Map<string, string>> {
   const out = new BoundedText(MAX_ANSWER)
   const problem = new BoundedText(2048)
   const late = AbortSignal.timeout(ATTACK_MS)
   const code = await context.cluster.exec({
-    namespace: task ? namespaceOf(context) : clusterNames.dispatcherNamespace(context.id),
-    pod,
-    container: task ? container.agent : dispatcherContainer.git,
-    argv: task ? ['python3', '-c', ATTACKER] : ['node', '-e', KNOCKER],
+    namespace: namespaceOf(context),
+    pod: podRef(context, task).name,
+    container: container.agent,
+    argv: ['python3', '-c', ATTACKER],
     stdin: Readable.from([Buffer.from(JSON.stringify(list.map(({id, do: act}) => ({id, do: act}))))]),
     stdout: out,
     stderr: problem,
     signal: context.signal ? AbortSignal.any([context.signal, late]) : late,
   })
   if (code !== 0)
-    throw new CageError(`the attacks in ${pod} did not run (exit code ${code}): ${problem.text.trim()}`, {
-      code: 'VERIFY_FAILED',
-    })
+    throw new CageError(
+      `the attacks in task ${task} did not run (exit code ${code}): ${problem.text.trim()}`,
+      {
+        code: 'VERIFY_FAILED',
+      },
+    )
   return parseSaid(out.text)
 }
 

@@ -1,5 +1,5 @@
 import {describe, expect, it} from '@jest/globals'
-import {attacks, controls, fromDispatcher, type Attack, type Targets} from '../../../tasks/verify/cases.js'
+import {attacks, controls, besidePods, type Attack, type Targets} from '../../../tasks/verify/cases.js'
 import type {Canary, Heard} from '../../../core/canary.js'
 import {judge, layersOf} from '../../../tasks/verify/judge.js'
 import {parseSaid} from '../../../tasks/verify/verify.js'
@@ -22,7 +22,7 @@ const targets: Targets = {
   token,
   gitHost: 'git.cage.internal',
 }
-const all = [...controls(targets), ...attacks(targets), ...fromDispatcher(targets)]
+const all = [...controls(targets), ...attacks(targets), ...besidePods(targets)]
 /** What the attacker says when everything is as it must be. */
 const asExpected = new Map(
   all.map(({id, verdict}) => [id, verdict === 'no canary hears it' ? 'error: ConnectionResetError' : id]),
@@ -50,14 +50,14 @@ describe('the table of attacks', () => {
 
   it('carries its own token wherever a canary judges', () => {
     const heard = all.filter(({verdict}) => verdict === 'no canary hears it')
-    expect(heard.length).toBeGreaterThan(30)
+    expect(heard.length).toBeGreaterThan(20)
     for (const attack of heard) expect(JSON.stringify(attack.do)).toContain(token(attack.id))
   })
 
   it('tells fence and firewall apart: each has cases where it stands alone', () => {
     expect(all.filter(({layer}) => layer === 'fence').map(({id}) => id)).toEqual(['ADDR-5.dispatcher'])
     const firewall = all.filter(({layer}) => layer === 'firewall')
-    expect(firewall.every(({where}) => where === 'dispatcher pod')).toBe(true)
+    expect(firewall.every(({where}) => where === 'beside the pods')).toBe(true)
     expect(JSON.stringify(firewall)).not.toContain('10.9.9.9')
   })
 })
@@ -102,27 +102,25 @@ describe('the verdict', () => {
 })
 
 describe('the layers', () => {
-  const facts = {asked: 'connected', answersMachine: true, users: '         0  142540800      65536'}
+  const own = '         0  142540800      65536'
   const admission = {
     ...judge([], new Map(), quiet)[0]!,
     id: 'OPEN-13.admission',
     where: 'cluster API' as const,
   }
-  const states = (broken: string[], changes: Partial<typeof facts> = {}) => {
+  const states = (broken: string[], users = own) => {
     const cases = [
       ...judge(all, asExpected, quiet).map((found) => ({...found, ok: !broken.includes(found.id)})),
       admission,
     ]
-    return Object.fromEntries(
-      layersOf(cases, all, {...facts, ...changes}).map(({name, state}) => [name, state]),
-    )
+    return Object.fromEntries(layersOf(cases, all, users).map(({name, state}) => [name, state]))
   }
 
   it('are enforced when every case of theirs held', () => {
     expect(states([])).toEqual({
       fence: 'enforced',
       firewall: 'enforced',
-      'network policy': 'none',
+      'network policy': 'not tried',
       'admission policy': 'enforced',
       seccomp: 'enforced',
       'user namespaces': 'enforced',
@@ -131,14 +129,12 @@ describe('the layers', () => {
 
   it('are not when one broke', () => {
     expect(states(['ADDR-5.dispatcher'])).toMatchObject({fence: 'NOT enforced', firewall: 'enforced'})
-    expect(states(['OPEN-11.machine.udp.53'])).toMatchObject({fence: 'enforced', firewall: 'NOT enforced'})
+    expect(states(['OPEN-11.machine.53'])).toMatchObject({fence: 'enforced', firewall: 'NOT enforced'})
     expect(states(['NET-10'])).toMatchObject({seccomp: 'NOT enforced'})
   })
 
-  it('tell an engine for network policies from none, and from what cannot be told', () => {
-    expect(states([], {asked: 'silence'})).toMatchObject({'network policy': 'enforced'})
-    expect(states([], {asked: 'silence', answersMachine: false})).toMatchObject({'network policy': 'none'})
-    expect(states([], {users: '0 0 4294967295'})).toMatchObject({'user namespaces': 'none'})
+  it('tell users of their own from those of the machine', () => {
+    expect(states([], '0 0 4294967295')).toMatchObject({'user namespaces': 'none'})
   })
 })
 
