@@ -95,8 +95,9 @@ async function toFile(file: string, copy: (out: Writable) => Promise<unknown>): 
     await copy(out)
   } finally {
     out.end()
+    // The file may be opened only now: whoever removes it must come after.
+    await written
   }
-  await written
 }
 
 async function followToTheEnd(
