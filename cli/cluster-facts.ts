@@ -2,6 +2,7 @@ import {CageError, ExitCode} from '../core/errors.js'
 import type {KubeObject} from '../core/kube-object.js'
 import type {Cluster} from '../kube/cluster.js'
 import type {ClusterTraits} from '../manifests/pod-shape.js'
+import {upstreamKind} from '../policy/upstream-kind.js'
 import type {ProjectContext} from './project-context.js'
 
 /** File below the kubelet's seccomp folder that cage installs on its own machines. */
@@ -27,7 +28,9 @@ export async function projectImages(
 ): Promise<{agent: string; proxy: string; dispatcher: string}> {
   const {imageReferences} = await import('../provision/images/plan.js')
   const {machine} = await project.machine()
-  return imageReferences(project.places.packageRoot, (await machine.facts()).architecture)
+  const {architecture} = await machine.facts()
+  const upstream = upstreamKind(project.settings.repository.upstream)
+  return imageReferences(project.places.packageRoot, architecture, upstream)
 }
 
 /**

@@ -2,6 +2,7 @@ import {join} from 'node:path'
 import {clusterNames} from '../core/layout.js'
 import {baseObjects} from '../manifests/base.js'
 import {dispatcherObjects} from '../manifests/dispatcher.js'
+import {upstreamKind} from '../policy/upstream-kind.js'
 import type {ProjectMachine} from '../provision/provisioning.js'
 import type {Step} from '../provision/pipeline.js'
 import {projectAuthority, dispatcherCertificate} from '../provision/state/authority.js'
@@ -108,6 +109,7 @@ function imagesAfter(project: ProjectContext, open: () => Promise<ProjectMachine
         root: project.places.packageRoot,
         cache: join(project.homes.cache, 'cage', 'images'),
         architecture: (await machine.facts()).architecture,
+        upstream: upstreamKind(project.settings.repository.upstream),
         transport: machine.transport,
         runner: project.runner,
         clock: project.clock,

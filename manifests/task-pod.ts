@@ -71,6 +71,9 @@ function ownEnvironment(view: TaskPodView): Record<string, string> {
     CAGE_PROJECT: view.project,
     CAGE_REMOTE: view.remote,
     CAGE_TASK: view.task,
+    GH_NO_UPDATE_NOTIFIER: '1',
+    GH_PROMPT_DISABLED: '1',
+    GH_TELEMETRY: 'disabled',
     GH_TOKEN: ghPlaceholder,
     HOME: agentPath.home,
   }

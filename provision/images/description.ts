@@ -14,12 +14,27 @@ export interface NpmPart {
   except?: string[]
 }
 
+/** A program compiled from a Go module that is pinned in this checkout. */
+export interface GoProgram {
+  /** folder with go.mod and go.sum, below the package root */
+  module: string
+  package: string
+  /** variable of the program that holds its version */
+  versionVariable: string
+  to: string
+  /** only for projects with this kind of upstream: others have no use for it, and a compile takes minutes */
+  upstream: UpstreamKind
+}
+
+export type UpstreamKind = 'hosted' | 'git' | 'github'
+
 /** One image of images/images.json. Paths in the image are relative to its root. */
 export interface ImageDescription {
   /** file with one Debian package per line, below the package root; `#` begins a comment */
   packages: string
   users: {name: string; uid: number; home: string}[]
   npm: NpmPart[]
+  go: GoProgram[]
   /** `from` below the package root, `mode` in octal */
   files: {from: string; to: string; mode: string}[]
   /** path → target */

@@ -11,6 +11,7 @@ import type {Transport} from '../transport/transport.js'
 import type {BuiltLayer} from './archive.js'
 import {buildDebianLayer} from './debian.js'
 import type {Architecture} from './description.js'
+import {goEntries} from './go.js'
 import {npmEntries, stageNpm} from './npm.js'
 import {epoch, type LayerPlan, type LayerSource} from './plan.js'
 import {tar} from './tar.js'
@@ -64,7 +65,7 @@ async function build(
   tools: LayerTools,
 ): Promise<void> {
   const path = join(draft, `${layer.key}.tar`)
-  const bytes = await content(layer, staged, tools)
+  const bytes = await content(layer, staged, draft, tools)
   const sum = createHash('sha256')
   let size = 0
   const count = new Transform({
@@ -84,6 +85,7 @@ async function build(
 async function content(
   {key, source}: {key: string; source: LayerSource},
   staged: Promise<string>,
+  draft: string,
   tools: LayerTools,
 ): Promise<AsyncIterable<Buffer>> {
   switch (source.kind) {
@@ -91,6 +93,8 @@ async function content(
       return tar(source.entries, epoch)
     case 'npm':
       return tar(await npmEntries(await staged, source.parts), epoch)
+    case 'go':
+      return tar(await goEntries(draft, source.programs, tools), epoch)
     case 'debian':
       return buildDebianLayer(key, source, tools)
   }

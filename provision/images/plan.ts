@@ -9,9 +9,11 @@ import {
   npmFolder,
   packageNames,
   type Architecture,
+  type GoProgram,
   type ImageDescription,
   type ImageName,
   type NpmPart,
+  type UpstreamKind,
 } from './description.js'
 import type {TarEntry} from './tar.js'
 
@@ -23,6 +25,7 @@ const layout = 1
 export type LayerSource =
   | {kind: 'npm'; parts: NpmPart[]}
   | {kind: 'debian'; packages: string[]; users: ImageDescription['users']}
+  | {kind: 'go'; programs: (GoProgram & {version: string})[]}
   | {kind: 'files'; entries: TarEntry[]}
 
 /** `key` names the inputs: the same key, the same bytes (Debian's own updates apart, which the layer records). */
@@ -47,7 +50,11 @@ export const buildScripts = ['build-image.sh', 'apt-settings.sh'] as const
  * What the three images are made of, by content: quick, reads only files below the package root.
  * Errors: IMAGE_INPUT_MISSING when the bundles have not been built.
  */
-export async function planImages(root: string, architecture: Architecture): Promise<ImagePlan[]> {
+export async function planImages(
+  root: string,
+  architecture: Architecture,
+  upstream: UpstreamKind,
+): Promise<ImagePlan[]> {
   const {debian: common, node, images} = await describeImages(root)
   const lock = await input(root, `${npmFolder}/package-lock.json`)
   const scripts = await Promise.all(buildScripts.map((name) => input(root, `provision/guest/${name}`)))
@@ -71,7 +78,14 @@ export async function planImages(root: string, architecture: Architecture): Prom
         key: hash('files', ...entries.flatMap(hashable)),
         source: {kind: 'files', entries},
       }
-      const layers = [npmLayer(node), debian, ...(image.npm.length > 0 ? [npmLayer(image.npm)] : []), files]
+      const programs = image.go.filter((program) => program.upstream === upstream)
+      const layers = [
+        npmLayer(node),
+        debian,
+        ...(image.npm.length > 0 ? [npmLayer(image.npm)] : []),
+        ...(programs.length > 0 ? [await goLayer(root, architecture, programs)] : []),
+        files,
+      ]
       const tag = hash(
         'image',
         architecture,
@@ -87,9 +101,41 @@ export async function planImages(root: string, architecture: Architecture): Prom
 export async function imageReferences(
   root: string,
   architecture: Architecture,
+  upstream: UpstreamKind,
 ): Promise<Record<ImageName, string>> {
-  const plans = await planImages(root, architecture)
+  const plans = await planImages(root, architecture, upstream)
   return Object.fromEntries(plans.map(({name, reference}) => [name, reference])) as Record<ImageName, string>
+}
+
+async function goLayer(
+  root: string,
+  architecture: Architecture,
+  programs: readonly GoProgram[],
+): Promise<LayerPlan> {
+  const pinned = await Promise.all(
+    programs.map(async (program) => {
+      const requirements = await input(root, `${program.module}/go.mod`)
+      const sums = await input(root, `${program.module}/go.sum`)
+      const path = program.package.replace(/\/cmd\/.*$/, '')
+      const line = requirements
+        .toString()
+        .split('\n')
+        .find((one) =>
+          one
+            .trim()
+            .replace(/^require /, '')
+            .startsWith(`${path} `),
+        )
+      return {
+        program: {...program, version: / v(\S+)/.exec(line ?? '')?.[1] ?? ''},
+        inputs: [requirements, sums],
+      }
+    }),
+  )
+  return {
+    key: hash('go', architecture, ...pinned.flatMap(({program, inputs}) => [program, ...inputs])),
+    source: {kind: 'go', programs: pinned.map(({program}) => program)},
+  }
 }
 
 async function fileEntries(root: string, image: ImageDescription): Promise<TarEntry[]> {

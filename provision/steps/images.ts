@@ -4,7 +4,7 @@ import type {Clock} from '../../core/clock.js'
 import {CageError, messageOf} from '../../core/errors.js'
 import type {Runner} from '../../core/runner.js'
 import {ociArchive, type BuiltLayer, type ImageArchive} from '../images/archive.js'
-import type {Architecture} from '../images/description.js'
+import type {Architecture, UpstreamKind} from '../images/description.js'
 import {provideLayers, tidyCache} from '../images/layers.js'
 import {planImages, type ImagePlan} from '../images/plan.js'
 import type {Step, StepTools} from '../pipeline.js'
@@ -16,6 +16,8 @@ export interface ImagesStepContext {
   /** folder for layers of all projects of this computer, e.g. `$XDG_CACHE_HOME/cage/images` */
   cache: string
   architecture: Architecture
+  /** of the project: programs that only one kind needs are in its images alone */
+  upstream: UpstreamKind
   transport: Transport
   runner: Runner
   clock: Clock
@@ -24,7 +26,7 @@ export interface ImagesStepContext {
 /** Images agent, proxy and dispatcher are in the cluster under the references of `imageReferences`. */
 export function imagesStep(context: ImagesStepContext): Step {
   let planned: Promise<ImagePlan[]> | undefined
-  const plans = () => (planned ??= planImages(context.root, context.architecture))
+  const plans = () => (planned ??= planImages(context.root, context.architecture, context.upstream))
   return {
     name: 'images',
     deadlineMs: 30 * 60_000,

@@ -20,12 +20,12 @@ describe('the images on the machine', () => {
 
   it('lie under the names that follow from their inputs', async () => {
     const {stdout} = await onMachine('ctr --namespace k8s.io images ls --quiet')
-    const references = await imageReferences(packageRoot(), architecture)
+    const references = await imageReferences(packageRoot(), architecture, 'hosted')
     expect(stdout.split('\n')).toEqual(expect.arrayContaining(Object.values(references)))
   })
 
   it('come back when one is lost, from what this computer has built', async () => {
-    const {dispatcher} = await imageReferences(packageRoot(), architecture)
+    const {dispatcher} = await imageReferences(packageRoot(), architecture, 'hosted')
     await onMachine(`ctr --namespace k8s.io images rm ${dispatcher}`)
     const up = await cageJson<{steps: {name: string; changed: boolean; seconds: number}[]}>(['up'])
     expect(up.steps.find(({name}) => name === 'images')?.changed).toBe(true)

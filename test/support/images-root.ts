@@ -5,7 +5,7 @@ import {join} from 'node:path'
 /** A copy of what the images are made of, with bundles of one line. The caller removes the folder. */
 export function imagesRoot(): string {
   const root = mkdtempSync(join(tmpdir(), 'cage-images-'))
-  for (const folder of ['agent', 'proxy', 'dispatcher', 'images.json', 'bundle-package.json']) {
+  for (const folder of ['agent', 'gh', 'proxy', 'dispatcher', 'images.json', 'bundle-package.json']) {
     cpSync(`images/${folder}`, join(root, 'images', folder), {recursive: true})
   }
   cpSync('provision/guest', join(root, 'provision/guest'), {recursive: true})

@@ -34,6 +34,7 @@ async function up(): Promise<boolean | undefined> {
     root,
     cache,
     architecture: 'amd64',
+    upstream: 'hosted',
     transport: machine.transport,
     runner: npm,
     clock,
@@ -50,7 +51,7 @@ describe('step images', () => {
   it('builds and imports all three, once', async () => {
     expect(await up()).toBe(true)
     expect([...machine.images.keys()].sort()).toEqual(
-      Object.values(await imageReferences(root, 'amd64')).sort(),
+      Object.values(await imageReferences(root, 'amd64', 'hosted')).sort(),
     )
     expect(machine.builds).toHaveLength(3)
     expect(await up()).toBe(false)
@@ -73,7 +74,7 @@ describe('step images', () => {
     machine.imported.clear()
     writeFileSync(join(root, 'dist/proxy.js'), 'export default 2\n')
     expect(await up()).toBe(true)
-    expect([...machine.imported.keys()]).toEqual([(await imageReferences(root, 'amd64')).proxy])
+    expect([...machine.imported.keys()]).toEqual([(await imageReferences(root, 'amd64', 'hosted')).proxy])
     expect(machine.builds).toHaveLength(3)
     expect(npm.runs).toBe(1)
   })
@@ -81,10 +82,10 @@ describe('step images', () => {
   it('sends only the layers that the machine does not have', async () => {
     machine.keepsContent = true
     await up()
-    const whole = machine.imported.get((await imageReferences(root, 'amd64')).proxy)?.length ?? 0
+    const whole = machine.imported.get((await imageReferences(root, 'amd64', 'hosted')).proxy)?.length ?? 0
     writeFileSync(join(root, 'dist/proxy.js'), 'export default 2\n')
     await up()
-    const archive = machine.imported.get((await imageReferences(root, 'amd64')).proxy)
+    const archive = machine.imported.get((await imageReferences(root, 'amd64', 'hosted')).proxy)
     expect(archive?.length).toBeLessThan(whole)
     const layers = execFileSync('tar', ['-t'], {input: archive}).toString().trim().split('\n')
     // oci-layout, index, configuration, manifest, and the layer with the bundle
@@ -93,7 +94,7 @@ describe('step images', () => {
 
   it('imports again what was not unpacked', async () => {
     await up()
-    const {agent} = await imageReferences(root, 'amd64')
+    const {agent} = await imageReferences(root, 'amd64', 'hosted')
     machine.images.set(agent, false)
     machine.imported.clear()
     expect(await up()).toBe(true)
@@ -111,7 +112,7 @@ describe('step images', () => {
 
   it('packs Claude Code as npm would have installed it, and no other processor', async () => {
     await up()
-    const archive = machine.imported.get((await imageReferences(root, 'amd64')).agent)
+    const archive = machine.imported.get((await imageReferences(root, 'amd64', 'hosted')).agent)
     const tarOf = (args: string[], input: Buffer | undefined) => execFileSync('tar', args, {input})
     const blobOf = (digest: string) => tarOf(['-xO', `blobs/${digest.replace(':', '/')}`], archive)
     const index = JSON.parse(tarOf(['-xO', 'index.json'], archive).toString()) as {
