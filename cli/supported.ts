@@ -1,5 +1,4 @@
 import {CageError, ExitCode} from '../core/errors.js'
-import {hostOf} from '../policy/dispatcher-hosts.js'
 import type {ProjectSettings} from '../policy/settings.js'
 
 /**
@@ -10,9 +9,6 @@ export function requireSupported(settings: ProjectSettings): void {
   const {repository, task, git, network} = settings
   const isElsewhere = repository.upstream !== 'hosted' || repository.read.length > 0
   const found = [
-    ...(hostOf(repository.upstream) === 'github.com'
-      ? [`repository.upstream ${repository.upstream}: github.com`]
-      : []),
     ...(isElsewhere && network.upstreamProxy !== undefined
       ? ['network.upstreamProxy together with a repository that is not hosted']
       : []),
@@ -20,7 +16,6 @@ export function requireSupported(settings: ProjectSettings): void {
     ...(task.image === 'default' ? [] : [`task.image ${task.image}: only \`default\``]),
     ...(git.onFinding === 'hold' ? ['git.secrets.onFinding hold'] : []),
     ...(settings.import.length === 0 ? [] : ['import']),
-    ...(settings.github === undefined ? [] : ['github']),
   ]
   if (found.length === 0) return
   throw new CageError(

@@ -1,6 +1,7 @@
 import {isIPv4} from 'node:net'
 import {hostOf} from '../policy/dispatcher-hosts.js'
 import type {ProjectSettings} from '../policy/settings.js'
+import {upstreamKind} from '../policy/upstream-kind.js'
 import {everyAddress} from './openings.js'
 
 /** What the dispatcher's `gate` reaches besides nothing: exact ways, and ports at public addresses for names. */
@@ -10,6 +11,9 @@ export interface UpstreamWays {
 }
 
 const HTTPS = 443
+/** Beside github.com itself: the API, and where GitHub keeps logs. */
+export const githubHost =
+  /^(?:api\.github\.com|.+\.actions\.githubusercontent\.com|.+\.blob\.core\.windows\.net)$/
 
 /** Addresses of everything that branches go to or come from, beside the dispatcher's own repositories. */
 export function upstreamUrls({repository}: Pick<ProjectSettings, 'repository'>): string[] {
@@ -23,8 +27,9 @@ export function upstreamWays(
   resolver: readonly string[],
 ): UpstreamWays {
   const {hosts, allowAddresses} = settings.network
-  const names = new Set(upstreamUrls(settings).map(hostOf))
-  const exact = hosts.filter(({host}) => names.has(host))
+  const isGithub = upstreamKind(settings.repository.upstream) === 'github'
+  const names = new Set([...upstreamUrls(settings).map(hostOf), ...(isGithub ? ['api.github.com'] : [])])
+  const exact = hosts.filter(({host}) => names.has(host) || (isGithub && githubHost.test(host)))
   const isNamed = [...names].some((name) => !exact.some(({host}) => host === name))
   const tcp = (address: string, port: number) => ({address, protocol: 'TCP' as const, port})
   return {

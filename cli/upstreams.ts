@@ -1,14 +1,15 @@
 import {realpath} from 'node:fs/promises'
 import {CageError, ExitCode} from '../core/errors.js'
-import {resolveCredentials} from '../policy/credentials.js'
+import {resolveCredentials, resolveText, type CredentialPorts} from '../policy/credentials.js'
 import {hostOf} from '../policy/dispatcher-hosts.js'
+import {upstreamKind} from '../policy/upstream-kind.js'
 import {fingerprintsOf, MIN_EXACT_LENGTH, type ExactValue} from '../scan/exact.js'
 import {readIfThere} from '../provision/state/files.js'
 import type {UpstreamSettings} from '../tasks/dispatcher.js'
 import {requireTrust} from './approval.js'
 import type {ProjectContext} from './project-context.js'
 import {requireSupported} from './supported.js'
-import {upstreamUrls} from './upstream-ways.js'
+import {githubHost, upstreamUrls} from './upstream-ways.js'
 
 /** What lies elsewhere can be reached by this version, and is approved. Errors: exit 3, exit 4. */
 export async function requireUpstreams(project: ProjectContext): Promise<void> {
@@ -28,8 +29,10 @@ export function upstreamSettings(project: ProjectContext): (() => Promise<Upstre
   return async () => {
     await requireUpstreams(project)
     const {repository, network} = project.settings
-    const credential = await upstreamCredential(project)
+    const isGithub = upstreamKind(repository.upstream) === 'github'
+    const credential = isGithub && project.settings.github.app ? undefined : await upstreamCredential(project)
     return {
+      ...(isGithub ? {github: await githubSettings(project, credential)} : {}),
       upstreams: urls.map((url) => {
         const way = network.hosts.find(({host}) => host === hostOf(url))
         return {
@@ -37,7 +40,9 @@ export function upstreamSettings(project: ProjectContext): (() => Promise<Upstre
           ...(way
             ? {address: way.address, port: way.port, ...(way.ca === undefined ? {} : {ca: way.ca})}
             : {}),
-          ...(credential !== undefined && hostOf(url) === hostOf(repository.upstream) ? {credential} : {}),
+          ...(credential !== undefined && !isGithub && hostOf(url) === hostOf(repository.upstream)
+            ? {credential}
+            : {}),
         }
       }),
       resolver: await resolvers(project),
@@ -55,8 +60,31 @@ export async function resolvers(project: ProjectContext): Promise<string[]> {
   return [(await machine.facts()).resolver]
 }
 
+/** Who the dispatcher is at GitHub: the operator's app, else the token of the project. */
+async function githubSettings(
+  project: ProjectContext,
+  token: string | undefined,
+): Promise<NonNullable<UpstreamSettings['github']>> {
+  const {github, network} = project.settings
+  const hosts = network.hosts.filter(({host}) => githubHost.test(host))
+  if (github.app) {
+    const {app, installation, key} = github.app
+    const pem = await resolveText('the key of the GitHub App', key, credentialPorts(project))
+    return {who: {app, installation, key: pem}, hosts}
+  }
+  if (token !== undefined) return {who: {token, allowClassic: github.allowClassicToken}, hosts}
+  throw new CageError('nothing says who the dispatcher is at GitHub', {
+    code: 'CREDENTIAL_MISSING',
+    exitCode: ExitCode.precondition,
+    hints: [
+      'Name a GitHub App in your config.yaml: `github: {app, installation, key}`; docs/guide/github.md says how.',
+      'Or name a fine-grained token for this one repository as `repository.credential`.',
+    ],
+  })
+}
+
 async function upstreamCredential(project: ProjectContext): Promise<string | undefined> {
-  const {settings, runner, env, homes, repository} = project
+  const {settings} = project
   const name = settings.repository.credential
   if (name === undefined) return undefined
   const declared = settings.credentials.filter((credential) => credential.name === name)
@@ -67,7 +95,12 @@ async function upstreamCredential(project: ProjectContext): Promise<string | und
       hints: [`Declare it in cage.yaml under \`credentials\`, or in your own config.yaml.`],
     })
   }
-  const values = await resolveCredentials(declared, {
+  const values = await resolveCredentials(declared, credentialPorts(project))
+  return values[name]
+}
+
+function credentialPorts({runner, env, homes, repository}: ProjectContext): CredentialPorts {
+  return {
     env,
     runner,
     platform: process.platform,
@@ -75,8 +108,7 @@ async function upstreamCredential(project: ProjectContext): Promise<string | und
     realpath: (path) => realpath(path),
     repository: repository.directory,
     home: homes.user,
-  })
-  return values[name]
+  }
 }
 
 /** A password counts without its user too. */

@@ -16,6 +16,7 @@ import {repositoryUnder} from '../policy/repository-name.js'
  *     GET    /journal?since=&task=&follow=1           JSON lines
  *     POST   /journal                                 a record of gate's own
  *     POST   /repository/NAME/fetched                 gate has answered a fetch itself: for the journal
+ *     POST   /scan                                    ScanRequest → ScanAnswer
  *     GET    /health
  *
  * What `git`, which has no network, asks of `gate` over the other one:
@@ -66,6 +67,14 @@ export interface RefsAnswer {
   /** of a copy of an upstream: its refs before it was asked */
   before?: Record<string, string>
 }
+
+/** Texts that would be shown to others. */
+export interface ScanRequest {
+  texts: string[]
+}
+
+/** By text, what was found in it; nothing of the texts themselves. */
+export type ScanAnswer = {rule: string; line: number}[][]
 
 export interface InitRequest {
   defaultBranch: string

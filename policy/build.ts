@@ -82,10 +82,18 @@ export function buildSettings(files: ConfigFiles): ProjectSettings {
       allowAddresses: network.allowAddresses ?? [],
     },
     import: (operator.import ?? []).map((path) => expand(path, home)),
-    ...(operator.github ? {github: operator.github} : {}),
+    github: githubSettings(operator.github, home),
     ...rights(files, all, project),
     baseline: rights(files, ownLayers, undefined),
   }
+}
+
+function githubSettings(
+  {app, installation, key, allowClassicToken = false}: NonNullable<OperatorFile['github']> = {},
+  home: string,
+): ProjectSettings['github'] {
+  if (app === undefined || installation === undefined || key === undefined) return {allowClassicToken}
+  return {app: {app, installation, key: expandSource(key, home)}, allowClassicToken}
 }
 
 export function ownProject(operator: OperatorFile, name: string): OperatorProject | undefined {

@@ -54,6 +54,9 @@ export function operatorFileProblems(
     for (const source of found.entries([...path, 'credentials'])) checkSource(found, source)
   }
   checkSource(found, ['github', 'key'])
+  const app = ['app', 'installation', 'key'].filter((name) => found.at(['github', name]) !== undefined)
+  if (app.length === 1 || app.length === 2)
+    found.add(['github'], 'is missing one of app, installation and key, which belong together', true)
   found.eachText(['import'], ownPathProblem)
   found.eachText(['network', 'resolver'], resolverProblem)
   found.eachText(['network', 'allowAddresses'], openingProblem)

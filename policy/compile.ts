@@ -1,10 +1,11 @@
 import {routedHosts} from './build.js'
 import {gitHost} from '../core/layout.js'
-import type {CredentialBinding, EgressGrant, EgressRule, GitGrant} from './grant.js'
+import type {CredentialBinding, EgressGrant, EgressRule, GitGrant, GithubGrant} from './grant.js'
 import {inferenceHost} from './models.js'
 import {presetOf} from './presets.js'
 import type {CredentialSettings, InjectSettings, ProjectSettings, Rights, RuleSettings} from './settings.js'
 import type {AgentNeeds} from './shipped-agents.js'
+import {upstreamKind} from './upstream-kind.js'
 
 /** The settings of a project and one task become the two parts of a grant. Pure; nothing here is secret. */
 
@@ -33,6 +34,11 @@ export interface CompiledGrant {
 }
 
 const PUSH_LIMITS = {packBytes: 200 * 2 ** 20, objects: 50_000, commits: 500, refs: 8, seconds: 120}
+const GITHUB: GithubGrant = {
+  writes: ['pr.create', 'pr.update', 'pr.comment', 'pr.review', 'pr.close', 'issue.comment', 'actions.rerun'],
+  writesPerHour: 120,
+  readsPerHour: 3000,
+}
 
 export function compileGrant(input: CompileInput): CompiledGrant {
   const {settings, agent, id, task, revision, dispatcher, placeholders} = input
@@ -193,12 +199,13 @@ function gitGrant({settings, id, task, revision, branch, base}: CompileInput): G
       limits: {...PUSH_LIMITS, blobBytes: git.maxBlobBytes},
     },
     secrets: {onFinding: git.onFinding},
+    ...(upstream.kind === 'github' ? {github: GITHUB} : {}),
   }
 }
 
 function upstreamOf(upstream: string, project: string): GitGrant['upstream'] {
   if (upstream === 'hosted') return {kind: 'hosted', url: `https://${gitHost}/${project}.git`}
-  return {kind: new URL(upstream).hostname === 'github.com' ? 'github' : 'git', url: upstream}
+  return {kind: upstreamKind(upstream), url: upstream}
 }
 
 /** `org/app.git`: the path under the host as git clients ask for it. */

@@ -23,6 +23,8 @@ const COMMAND_DEADLINE_MS = 30_000
 /** Shorter values would be found by chance wherever text is scanned for them. */
 const MIN_LENGTH = 8
 const MAX_LENGTH = 16 * 1024
+/** How much of what a source says is the value. */
+type Lines = 'first' | 'whole'
 
 /**
  * Values by credential name. Errors: CREDENTIAL_MISSING, exit 3, naming every missing one and where it was looked for;
@@ -66,6 +68,24 @@ function checked(name: string, value: string): string {
   return value
 }
 
+/**
+ * A value of several lines, such as a private key in PEM.
+ * Errors: CREDENTIAL_MISSING and CREDENTIAL_UNUSABLE, exit 3. Messages never contain a value.
+ */
+export async function resolveText(
+  name: string,
+  source: CredentialSource,
+  ports: CredentialPorts,
+): Promise<string> {
+  const value = (await read(source, ports, 'whole'))?.trim()
+  if (value !== undefined && value !== '' && value.length <= MAX_LENGTH) return `${value}\n`
+  throw new CageError(`${name} has no value: looked in ${sourceText(source)}`, {
+    code: 'CREDENTIAL_MISSING',
+    exitCode: ExitCode.precondition,
+    hints: ['Check where it comes from, in your own config.yaml.'],
+  })
+}
+
 async function firstValue(
   sources: readonly CredentialSource[],
   ports: CredentialPorts,
@@ -77,7 +97,11 @@ async function firstValue(
   return undefined
 }
 
-async function read(source: CredentialSource, ports: CredentialPorts): Promise<string | undefined> {
+async function read(
+  source: CredentialSource,
+  ports: CredentialPorts,
+  lines: Lines = 'first',
+): Promise<string | undefined> {
   if ('env' in source) return ports.env[source.env]
   if ('dotenv' in source) {
     const path = `${ports.repository}/.env`
@@ -93,8 +117,8 @@ async function read(source: CredentialSource, ports: CredentialPorts): Promise<s
       throw refusedFile(source.file, 'lies inside the repository: an agent may have written it')
     return text
   }
-  if ('command' in source) return run(ports, source.command)
-  return keychain(ports, source.keychain)
+  if ('command' in source) return run(ports, source.command, lines)
+  return keychain(ports, source.keychain, lines)
 }
 
 /** Links followed; what does not exist lies nowhere. */
@@ -110,14 +134,18 @@ function refusedFile(path: string, problem: string): CageError {
   })
 }
 
-async function run(ports: CredentialPorts, argv: readonly string[]): Promise<string | undefined> {
+async function run(
+  ports: CredentialPorts,
+  argv: readonly string[],
+  lines: Lines,
+): Promise<string | undefined> {
   const [program, ...rest] = argv
   if (program === undefined) return undefined
   if (isAbsolute(program) && (await isInside(ports, program)))
     throw refusedFile(program, 'lies inside the repository: an agent may have written it')
   const command: Command = {argv: [program, ...rest], cwd: ports.home, timeoutMs: COMMAND_DEADLINE_MS}
   const {code, stdout, stderr} = await ports.runner.run(command)
-  if (code === 0) return stdout.toString().split('\n')[0]
+  if (code === 0) return lines === 'whole' ? stdout.toString() : stdout.toString().split('\n')[0]
   // Its stderr is for the person; its stdout may hold a part of the value.
   throw new CageError(`\`${program}\` gave no credential: exit code ${code}\n${stderr.trim().slice(-500)}`, {
     code: 'CREDENTIAL_MISSING',
@@ -126,7 +154,7 @@ async function run(ports: CredentialPorts, argv: readonly string[]): Promise<str
   })
 }
 
-async function keychain(ports: CredentialPorts, entry: string): Promise<string | undefined> {
+async function keychain(ports: CredentialPorts, entry: string, lines: Lines): Promise<string | undefined> {
   const slash = entry.indexOf('/')
   const [service, account] = slash < 0 ? [entry] : [entry.slice(0, slash), entry.slice(slash + 1)]
   const argv: [string, ...string[]] =
@@ -142,7 +170,8 @@ async function keychain(ports: CredentialPorts, entry: string): Promise<string |
       : ['secret-tool', 'lookup', 'service', service, ...(account === undefined ? [] : ['account', account])]
   try {
     const {code, stdout} = await ports.runner.run({argv, cwd: ports.home, timeoutMs: COMMAND_DEADLINE_MS})
-    return code === 0 ? stdout.toString().split('\n')[0] : undefined
+    if (code !== 0) return undefined
+    return lines === 'whole' ? stdout.toString() : stdout.toString().split('\n')[0]
   } catch (cause) {
     throw new CageError(`the keychain cannot be asked: ${messageOf(cause)}`, {
       code: 'CREDENTIAL_MISSING',

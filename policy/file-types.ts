@@ -93,7 +93,7 @@ export interface OperatorFile {
     egress?: {presets?: string[]; hosts?: string[]; routes?: string[]}
     credentials?: {name: string; from?: string[]; hosts?: string[]}[]
   }
-  github?: {app: number; installation: number; key: CredentialSource}
+  github?: {app?: number; installation?: number; key?: CredentialSource; allowClassicToken?: boolean}
   import?: string[]
   network?: {
     resolver?: string[]

@@ -1,5 +1,5 @@
 import {CageError, ExitCode} from '../core/errors.js'
-import {type EgressGrant, type GitGrant, type GrantHead, type SignedPart} from './grant.js'
+import {githubWrites, type EgressGrant, type GitGrant, type GrantHead, type SignedPart} from './grant.js'
 
 /**
  * Closed shape checks for what arrives over a trust border: unknown fields, wrong types and missing fields are refused.
@@ -146,34 +146,37 @@ const egressGrant = record(
   {upstreamProxy: filled},
 )
 
-const gitGrant = record({
-  version,
-  project: filled,
-  task: filled,
-  revision,
-  principal: oneOf('task', 'operator'),
-  upstream: record({kind: oneOf('hosted', 'git', 'github'), url: filled}),
-  repository: filled,
-  branch: filled,
-  base: filled,
-  read: list(filled),
-  push: record({
-    refs: list(filled),
-    force: flag,
-    delete: flag,
-    tags: list(filled),
-    deny: list(filled),
-    limits: record({
-      packBytes: count,
-      blobBytes: count,
-      objects: count,
-      commits: count,
-      refs: count,
-      seconds: count,
+const gitGrant = record(
+  {
+    version,
+    project: filled,
+    task: filled,
+    revision,
+    principal: oneOf('task', 'operator'),
+    upstream: record({kind: oneOf('hosted', 'git', 'github'), url: filled}),
+    repository: filled,
+    branch: filled,
+    base: filled,
+    read: list(filled),
+    push: record({
+      refs: list(filled),
+      force: flag,
+      delete: flag,
+      tags: list(filled),
+      deny: list(filled),
+      limits: record({
+        packBytes: count,
+        blobBytes: count,
+        objects: count,
+        commits: count,
+        refs: count,
+        seconds: count,
+      }),
     }),
-  }),
-  secrets: record({onFinding: oneOf('deny', 'hold', 'warn')}),
-})
+    secrets: record({onFinding: oneOf('deny', 'hold', 'warn')}),
+  },
+  {github: record({writes: list(oneOf(...githubWrites)), writesPerHour: count, readsPerHour: count})},
+)
 
 export function checkHead(value: unknown): asserts value is GrantHead {
   head(value, 'head')

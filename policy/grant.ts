@@ -117,6 +117,26 @@ export interface EgressGrant {
 
 export type GitPrincipal = 'task' | 'operator'
 
+/** What a task may change at GitHub beside its branch, and never more than its own of it. */
+export const githubWrites = [
+  'pr.create',
+  'pr.update',
+  'pr.comment',
+  'pr.review',
+  'pr.close',
+  'issue.comment',
+  'issue.create',
+  'actions.rerun',
+] as const
+export type GithubWrite = (typeof githubWrites)[number]
+
+export interface GithubGrant {
+  /** reading the repository needs no mention */
+  writes: GithubWrite[]
+  writesPerHour: number
+  readsPerHour: number
+}
+
 export interface GitGrant {
   version: 1
   project: string
@@ -149,4 +169,6 @@ export interface GitGrant {
     }
   }
   secrets: {onFinding: 'deny' | 'hold' | 'warn'}
+  /** upstream kind `github` only; absent = its API is closed to the task */
+  github?: GithubGrant
 }

@@ -131,7 +131,8 @@ export interface ProjectSettings extends Rights {
   network: NetworkSettings
   /** files and folders of the operator, absolute */
   import: string[]
-  github?: {app: number; installation: number; key: CredentialSource}
+  /** who the dispatcher is at GitHub */
+  github: {app?: {app: number; installation: number; key: CredentialSource}; allowClassicToken: boolean}
   /** the same without `cage.yaml`: what needs no approval */
   baseline: Rights
   /** absent when there is no cage.yaml */

@@ -32,6 +32,11 @@ export interface UpstreamSettings {
   allowAddresses: string[]
   /** of the credentials */
   issued: readonly Fingerprint[]
+  /** who the dispatcher is at GitHub, and the operator's ways to its hosts */
+  github?: {
+    who: {app: number; installation: number; key: string} | {token: string; allowClassic: boolean}
+    hosts: {host: string; address: string; port: number; ca?: string}[]
+  }
 }
 
 interface DispatcherPod extends KubeObject {

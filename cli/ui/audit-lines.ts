@@ -26,9 +26,20 @@ function gitText(record: Record<string, unknown>): string {
   const refs = [...list(record['commands']), ...list(record['refs'])]
     .map((one) => text((one as {ref?: unknown}).ref ?? ''))
     .join(' ')
-  return [text(record['op'] ?? '-'), text(record['repository'] ?? record['repo'] ?? ''), refs]
+  return [
+    text(record['op'] ?? '-'),
+    text(record['repository'] ?? record['repo'] ?? ''),
+    refs,
+    apiText(record),
+  ]
     .filter((part) => part !== '')
     .join(' ')
+}
+
+/** Of a request to GitHub's API: what it was, not what it carried. */
+function apiText({op, method, template, path, roots}: Record<string, unknown>): string {
+  if (op === 'graphql') return list(roots).map(text).join(' ')
+  return op === 'rest' ? `${text(method ?? '')} ${text(template ?? path ?? '')}` : ''
 }
 
 function list(value: unknown): unknown[] {

@@ -74,7 +74,9 @@ async function perform(
     case 'document.remove': {
       const removed = await documents.remove(text(asked.task, 'task'))
       await git.json({method: 'DELETE', path: `/issued/${encodeURIComponent(asked.task)}`})
-      if (removed) await record(git, {op: asked.op, task: asked.task})
+      const left = await upstreams.end(asked.task)
+      if (removed)
+        await record(git, {op: asked.op, task: asked.task, ...(left > 0 ? {tokensLeft: left} : {})})
       return {removed}
     }
     case 'repository.init': {

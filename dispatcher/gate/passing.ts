@@ -5,7 +5,7 @@ import type {Route} from './route.js'
 
 /** How gate asks the `git` container. */
 
-export type GitRoute = Exclude<Route, {kind: 'ready' | 'unknown'}>
+export type GitRoute = Exclude<Route, {kind: 'ready' | 'api' | 'unknown'}>
 
 export function pathOf(repository: string): string {
   return `/repository/${encodeURIComponent(repository)}`

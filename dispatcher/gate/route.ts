@@ -1,10 +1,12 @@
 import {gitHost} from '../../core/layout.js'
 import type {GitGrant} from '../../policy/grant.js'
 import {repositoryUnder, upstreamName} from '../../policy/repository-name.js'
+import {apiHost} from '../github/app-tokens.js'
 import {repositoryName, type GitService} from '../socket-api.js'
 
 export type Route =
   | {kind: 'ready'}
+  | {kind: 'api'}
   | {kind: 'advertise'; repository: string; service: GitService}
   | {kind: 'fetch' | 'push' | 'lfs'; repository: string}
   | {kind: 'unknown'}
@@ -14,6 +16,7 @@ const target =
 
 /** Matches the target as it came, undecoded: a path that needs decoding is not one of ours. */
 export function routeOf(method: string, path: string, host: string | undefined): Route {
+  if (plainHost(host) === apiHost) return {kind: 'api'}
   if (isGitHost(host) && method === 'GET' && path === '/ready') return {kind: 'ready'}
   const [, place = '', service = '', query = ''] = target.exec(path) ?? []
   const repository = repositoryAt(host, place)
@@ -64,5 +67,9 @@ function repositoryAt(host: string | undefined, path: string): string | undefine
 }
 
 function isGitHost(host: string | undefined): boolean {
-  return host?.replace(/:\d+$/, '').toLowerCase() === gitHost
+  return plainHost(host) === gitHost
+}
+
+function plainHost(host: string | undefined): string | undefined {
+  return host?.replace(/:\d+$/, '').toLowerCase()
 }

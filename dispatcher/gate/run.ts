@@ -3,9 +3,13 @@ import type {Server} from 'node:net'
 import {join} from 'node:path'
 import type {Clock} from '../../core/clock.js'
 import type {StoredDocument} from '../socket-api.js'
+import {ApiClient} from '../github/api-client.js'
+import {ApiGateway} from '../github/gateway.js'
+import {Connections} from './connections.js'
 import {serveControl} from './control.js'
 import {Documents, type DocumentStore} from './documents.js'
 import {SocketClient} from '../socket-client.js'
+import {identityOf} from './github-settings.js'
 import {createHealth} from './health.js'
 import {createGate} from './server.js'
 import {UpstreamClient} from './upstream-client.js'
@@ -42,8 +46,22 @@ export async function runGate(run: GateRun): Promise<void> {
   )
   const documents = new Documents(run.grantKey, run.project, storeBehind(git), run.stateDirectory)
   await loadDocuments(documents, git, run)
-  const upstreams = new Upstreams()
-  const upstream = new UpstreamClient(upstreams)
+  const {clock, log} = run
+  const upstreams: Upstreams = new Upstreams((settings) => identityOf(settings, api, clock))
+  const connections = new Connections(upstreams)
+  const api: ApiClient = new ApiClient(
+    (way) => connections.agentOf(way),
+    (host) => upstreams.wayTo(host),
+  )
+  const upstream = new UpstreamClient(upstreams, connections)
+  const github = new ApiGateway({
+    api,
+    identity: () => upstreams.github,
+    scan: (texts) => git.json({method: 'POST', path: '/scan', body: JSON.stringify({texts})}),
+    record: (entry) => git.json({method: 'POST', path: '/journal', body: JSON.stringify(entry)}),
+    clock,
+    log,
+  })
   const pushes = new OpenPushes()
   const [certificate, key] = await Promise.all([
     readFile(join(run.tls, 'tls.crt')),
@@ -51,8 +69,7 @@ export async function runGate(run: GateRun): Promise<void> {
   ])
   await serveUpstreams(run.gateSocket, {client: upstream, upstreams, pushes, log: run.log})
   await serveControl(run.controlSocket, {documents, upstreams, git})
-  const {clock, log} = run
-  await listen(createGate({certificate, key, documents, git, upstream, pushes, clock, log}), run.port)
+  await listen(createGate({certificate, key, documents, git, upstream, github, pushes, clock, log}), run.port)
   open = true
   run.log(`open on port ${run.port} with ${documents.list().length} documents`)
 }

@@ -5,6 +5,8 @@ import type {Clock} from '../../core/clock.js'
 import {CageError, messageOf} from '../../core/errors.js'
 import {handleHeader} from '../../core/layout.js'
 import {uncached} from '../socket-api.js'
+import {refuseApi} from '../github/answers.js'
+import type {ApiGateway} from '../github/gateway.js'
 import {ulid} from '../wire/ulid.js'
 import {forgetBody, refuseGit, refuseJson, refuseText} from './answers.js'
 import type {Document, Documents} from './documents.js'
@@ -24,6 +26,7 @@ export interface GateOptions {
   documents: Documents
   git: SocketClient
   upstream: UpstreamClient
+  github: ApiGateway
   pushes: OpenPushes
   clock: Clock
   log: (text: string) => void
@@ -93,6 +96,7 @@ class Gate {
       response.end(`${JSON.stringify({ready: true, task, repository, branch})}\n`)
       return
     }
+    if (route.kind === 'api') return this.#api(request, response, route, document)
     const {rights, repository} = accessTo(document.grant, route.repository)
     if (rights === 'none')
       return this.#refuse(
@@ -119,6 +123,25 @@ class Gate {
     const [handle] = handles
     if (handles.length !== 1 || handle === undefined || handle.length > MAX_HANDLE) return undefined
     return this.#options.documents.find(handle)
+  }
+
+  async #api(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: Route,
+    {grant}: Document,
+  ): Promise<void> {
+    const over = this.#limits.begin(grant.task, false)
+    if (!over)
+      return this.#refuse(
+        request,
+        response,
+        route,
+        429,
+        'too many requests of this task; try again in a moment',
+      )
+    response.once('close', over)
+    await this.#options.github.answer(request, response, grant)
   }
 
   async #serve(
@@ -254,6 +277,8 @@ class Gate {
     await forgetBody(request)
     if (response.destroyed) return
     if (route.kind === 'advertise') refuseGit(response, route.service, message)
+    else if (route.kind === 'api')
+      refuseApi(response, request.url === '/graphql' ? 'graphql' : 'rest', status, message)
     else if (status === 403) refuseJson(response, status, message)
     else refuseText(response, status, message)
   }

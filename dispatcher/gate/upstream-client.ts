@@ -1,18 +1,14 @@
-import {Resolver} from 'node:dns/promises'
-import {Agent, request as send} from 'node:https'
+import {request as send} from 'node:https'
 import type {IncomingMessage} from 'node:http'
-import type {LookupFunction} from 'node:net'
 import type {Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {CageError, messageOf} from '../../core/errors.js'
-import {compileAddressGuard} from '../../policy/addresses.js'
+import type {Connections} from './connections.js'
 import type {CredentialUse} from './credential.js'
 import type {Upstream, Upstreams} from './upstreams.js'
 
 const CONNECT_MS = 20_000
 const IDLE_MS = 300_000
-/** servers close idle connections after five seconds and more; one that is about to be closed is not used */
-const REUSE_MS = 4000
 
 export interface UpstreamCall {
   method: 'GET' | 'POST'
@@ -24,13 +20,14 @@ export interface UpstreamCall {
   signal?: AbortSignal
 }
 
-/** Connections to upstreams: TLS, kept alive, to the addresses they may have, with the credential added at the last moment. */
+/** Requests of git to upstreams, with the credential added at the last moment. */
 export class UpstreamClient {
   readonly #upstreams: Upstreams
-  readonly #agents = new Map<string, Agent>()
+  readonly #connections: Connections
 
-  constructor(upstreams: Upstreams) {
+  constructor(upstreams: Upstreams, connections: Connections) {
     this.#upstreams = upstreams
+    this.#connections = connections
   }
 
   /**
@@ -75,7 +72,7 @@ export class UpstreamClient {
     authorization: string | undefined,
   ): {answer: Promise<IncomingMessage>; reused: () => boolean} {
     const request = send({
-      agent: this.#agent(upstream),
+      agent: this.#connections.agentOf(upstream),
       headers: {
         host: upstream.name.split('/')[0],
         'user-agent': 'git/cage',
@@ -102,50 +99,6 @@ export class UpstreamClient {
     if (body === undefined || Buffer.isBuffer(body)) request.end(body)
     else pipeline(body, request).catch((error: unknown) => request.destroy(error as Error))
     return {answer, reused: () => request.reusedSocket}
-  }
-
-  #agent(upstream: Upstream): Agent {
-    const {host, port, address, ca} = upstream
-    const key = JSON.stringify([host, port, address, ca])
-    const known = this.#agents.get(key)
-    if (known) return known
-    const agent = new Agent({
-      keepAlive: true,
-      maxSockets: 64,
-      minVersion: 'TLSv1.2',
-      servername: host,
-      timeout: REUSE_MS,
-      ...(ca === undefined ? {} : {ca}),
-      ...(address === undefined ? {lookup: this.#lookup()} : {}),
-    })
-    this.#agents.set(key, agent)
-    return agent
-  }
-
-  /** By the operator's resolver and no file of this container; an answer that is no public address is no answer. */
-  #lookup(): LookupFunction {
-    return (name, options, done) => {
-      this.#addresses(name).then(
-        (addresses) =>
-          options.all === true
-            ? done(
-                null,
-                addresses.map((address) => ({address, family: 4})),
-              )
-            : done(null, addresses[0] ?? '', 4),
-        (error: unknown) => done(error as NodeJS.ErrnoException, ''),
-      )
-    }
-  }
-
-  async #addresses(name: string): Promise<string[]> {
-    const resolver = new Resolver({timeout: 5000, tries: 3})
-    if (this.#upstreams.resolver.length === 0) throw new Error('there is no resolver')
-    resolver.setServers([...this.#upstreams.resolver])
-    const mayDial = compileAddressGuard(this.#upstreams.allowAddresses)
-    const addresses = (await resolver.resolve4(name)).filter((address) => mayDial(address).allowed)
-    if (addresses.length === 0) throw new Error('it has no public address')
-    return addresses
   }
 }
 

@@ -12,6 +12,8 @@ import {
   type ErrorAnswer,
   type InitRequest,
   type RefsAnswer,
+  type ScanAnswer,
+  type ScanRequest,
 } from '../socket-api.js'
 import {flush, FramingError, packet, PacketReader} from '../wire/pkt-line.js'
 import {plain} from '../wire/text.js'
@@ -138,6 +140,12 @@ class GateRoutes {
           json(response, 200, {})
           return
         }
+      case 'POST scan/': {
+        const {texts} = JSON.parse((await bytesOf(request, MAX_JSON)).toString()) as ScanRequest
+        const found = await this.#service.scan.scan(texts.map((text) => Buffer.from(text)))
+        json(response, 200, found satisfies ScanAnswer)
+        return
+      }
       case 'GET journal/':
         return this.#journal(url.searchParams, response)
       default: {

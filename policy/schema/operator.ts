@@ -1,4 +1,4 @@
-import {choice, list, map, object, text, type SchemaNode} from './node.js'
+import {choice, flag, list, map, object, text, type SchemaNode} from './node.js'
 import {
   credentialNamePattern,
   credentialSource,
@@ -94,13 +94,16 @@ export const operatorSchema = object("The operator's own file. Nothing in a repo
   ),
   ceiling,
   github: object(
-    'The GitHub App of the dispatcher.',
+    'Who the dispatcher is at GitHub. `app`, `installation` and `key` belong together; without them `repository.credential` is a token.',
     {
-      app: {type: 'integer', description: 'Id of the app.', minimum: 1},
-      installation: {type: 'integer', description: 'Id of the installation.', minimum: 1},
+      app: {type: 'integer', description: 'Id of the GitHub App.', minimum: 1},
+      installation: {type: 'integer', description: 'Id of its installation.', minimum: 1},
       key: credentialSource,
+      allowClassicToken: flag(
+        'Take a classic token (`ghp_…`) as `repository.credential`, which opens every repository of its owner.',
+        {default: false},
+      ),
     },
-    {required: ['app', 'installation', 'key']},
   ),
   import: list('Own memory and commands, read-only in every task.', text('File or folder.')),
   network,

@@ -7,6 +7,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {handleHeader, uid} from '../../core/layout.js'
 import type {GitGrant, SignedPart} from '../../policy/grant.js'
 import {generateGrantKey, newHandle, signGrant} from '../../policy/sign.js'
+import {fileHost, type FakeGithub} from './fake-github.js'
 import type {GitUpstream} from './git-upstream.js'
 import {GitSandbox} from './git-sandbox.js'
 import {egressGrant, gitGrant} from './grants.js'
@@ -209,6 +210,46 @@ export class TestDispatcher {
     if (code !== 0) throw new Error(`upstream.put: ${stdout}`)
   }
 
+  /** The way to GitHub and who the dispatcher is there, told as the CLI does; the default is the app. */
+  tellGithub(github: FakeGithub, who: object = {}, urls = ['https://github.com/org/app']): Finished {
+    const way = {address: '127.0.0.1', port: github.port, ca: github.ca}
+    const app = {app: github.app, installation: github.installation, key: github.key}
+    return this.control({
+      op: 'upstream.put',
+      upstreams: urls.map((url) => ({url, ...way})),
+      resolver: [],
+      allowAddresses: [],
+      github: {
+        who: Object.keys(who).length > 0 ? who : app,
+        hosts: ['api.github.com', fileHost].map((host) => ({host, ...way})),
+      },
+    })
+  }
+
+  /** A task of a project at GitHub. */
+  githubTask(name: string, over: Partial<GitGrant> = {}): TestTask {
+    const upstream = {kind: 'github', url: 'https://github.com/org/app'} as const
+    const github: GitGrant['github'] = {
+      writes: [
+        'pr.create',
+        'pr.update',
+        'pr.comment',
+        'pr.review',
+        'pr.close',
+        'issue.comment',
+        'actions.rerun',
+      ],
+      writesPerHour: 120,
+      readsPerHour: 3000,
+    }
+    return this.task(name, {upstream, repository: 'org/app.git', github, ...over})
+  }
+
+  /** The files of the gate's certificate, for a test's own sidecar. */
+  get tls(): string {
+    return this.#tls
+  }
+
   /** A task whose branches go to the upstream. */
   upstreamTask(name: string, over: Partial<GitGrant> = {}, push: Partial<GitGrant['push']> = {}): TestTask {
     const url = this.upstream?.url() ?? ''
@@ -242,6 +283,19 @@ export class TestDispatcher {
 
   control(request: unknown): Finished {
     return this.#program(['control', '--run', this.run], uid.gate, `${JSON.stringify(request)}\n`)
+  }
+
+  /** The same, while a server of this process answers. */
+  controlAsync(request: unknown): Promise<Finished> {
+    return new Promise((resolve) => {
+      const child = execFile(
+        process.execPath,
+        [this.#bundle, 'control', '--run', this.run],
+        {env: {}, ...(this.separate ? {uid: uid.gate, gid: uid.gate} : {})},
+        (error, stdout, stderr) => resolve({code: error ? 1 : 0, stdout, stderr}),
+      )
+      child.stdin?.end(`${JSON.stringify(request)}\n`)
+    })
   }
 
   /** Every record of the journal, oldest first. */
@@ -300,6 +354,10 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
   /** the upstream's repository as a task's client names it */
   forgeUrl(repository = 'org/app.git'): string {
     return `https://${FORGE}:${this.port}/${repository}`
+  }
+
+  githubUrl(repository = 'org/app.git'): string {
+    return `https://github.com:${this.port}/${repository}`
   }
 
   /** A clone of the task's own, with `origin` set. */
@@ -388,6 +446,7 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
       ['http.sslCAInfo', `${this.#tls}/ca.crt`],
       ['http.curloptResolve', `${HOST}:${this.port}:${this.address}`],
       ['http.curloptResolve', `${FORGE}:${this.port}:${this.address}`],
+      ['http.curloptResolve', `github.com:${this.port}:${this.address}`],
     ]
     const env: Record<string, string> = {
       ...this.box.env,
@@ -459,7 +518,10 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
       '/CN=test CA',
     )
     openssl('req', ...key, '-keyout', 'tls.key', '-out', 'tls.csr', '-subj', `/CN=${HOST}`)
-    writeFileSync(`${this.#tls}/san`, `subjectAltName=DNS:${HOST},DNS:${FORGE}`)
+    writeFileSync(
+      `${this.#tls}/san`,
+      `subjectAltName=DNS:${HOST},DNS:${FORGE},DNS:github.com,DNS:api.github.com`,
+    )
     const signer = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san']
     openssl('x509', '-req', '-in', 'tls.csr', ...signer, '-out', 'tls.crt')
     if (this.separate)

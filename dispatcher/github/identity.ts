@@ -1,0 +1,132 @@
+import type {Clock} from '../../core/clock.js'
+import {CageError, ExitCode} from '../../core/errors.js'
+import type {GithubWrite} from '../../policy/grant.js'
+import type {ApiClient} from './api-client.js'
+import {AppTokens, type AppIdentity, type Permissions} from './app-tokens.js'
+
+/** One request of git; `task` absent = for the dispatcher's own copy. */
+export interface GitUse {
+  task?: string
+  repository: string
+  writes: boolean
+}
+
+/** Who the dispatcher is at GitHub: an app, or the owner of one token. Values stay in this process. */
+export interface GithubIdentity {
+  gitToken(use: GitUse): Promise<string>
+  apiToken(use: {task: string; repository: string; writes: readonly GithubWrite[]}): Promise<string>
+  /** GitHub answered 401 to it. @returns whether another one can be had */
+  refused(token: string): boolean
+  /** @returns how many tokens could not be ended now */
+  end(task: string): Promise<number>
+  /** every value that was in use, for redaction */
+  secrets(): readonly string[]
+}
+
+export class AppIdentityAtGithub implements GithubIdentity {
+  readonly #tokens: AppTokens
+  /** ended ones too: an answer may still quote them */
+  readonly #seen = new Set<string>()
+
+  constructor(identity: AppIdentity, api: ApiClient, clock: Clock) {
+    this.#tokens = new AppTokens(identity, api, clock)
+  }
+
+  gitToken({task, repository, writes}: GitUse): Promise<string> {
+    const permissions: Permissions = {contents: task === undefined && !writes ? 'read' : 'write'}
+    return this.#take({owner: task ?? '', repository, permissions, required: ['contents']})
+  }
+
+  apiToken({
+    task,
+    repository,
+    writes,
+  }: {
+    task: string
+    repository: string
+    writes: readonly GithubWrite[]
+  }): Promise<string> {
+    const permissions: Permissions = {
+      contents: 'read',
+      pull_requests: writes.some((write) => write.startsWith('pr.')) ? 'write' : 'read',
+      issues: writes.some((write) => write.startsWith('issue.')) ? 'write' : 'read',
+      checks: 'read',
+      statuses: 'read',
+      actions: writes.includes('actions.rerun') ? 'write' : 'read',
+    }
+    return this.#take({owner: task, repository, permissions, required: ['contents', 'pull_requests']})
+  }
+
+  refused(token: string): boolean {
+    this.#tokens.forget(token)
+    return true
+  }
+
+  end(task: string): Promise<number> {
+    return this.#tokens.revoke(task)
+  }
+
+  secrets(): readonly string[] {
+    return [...this.#seen]
+  }
+
+  async #take(wish: Parameters<AppTokens['token']>[0]): Promise<string> {
+    const token = await this.#tokens.token(wish)
+    this.#seen.delete(token)
+    this.#seen.add(token)
+    for (const old of this.#seen) {
+      if (this.#seen.size <= 512) break
+      this.#seen.delete(old)
+    }
+    return token
+  }
+}
+
+/** One fine-grained token for everything: what it may do is what GitHub's page says, not what the task may. */
+export class TokenIdentityAtGithub implements GithubIdentity {
+  readonly #token: string
+
+  constructor(token: string, allowClassic: boolean) {
+    if (isClassicToken(token) && !allowClassic) throw classicRefused()
+    this.#token = token
+  }
+
+  gitToken(): Promise<string> {
+    return Promise.resolve(this.#token)
+  }
+
+  apiToken(): Promise<string> {
+    return Promise.resolve(this.#token)
+  }
+
+  refused(): boolean {
+    return false
+  }
+
+  end(): Promise<number> {
+    return Promise.resolve(0)
+  }
+
+  secrets(): readonly string[] {
+    return [this.#token]
+  }
+}
+
+/** Every repository of its owner, with every right of its scopes. */
+function isClassicToken(token: string): boolean {
+  return token.startsWith('ghp_') || /^[0-9a-f]{40}$/.test(token)
+}
+
+function classicRefused(): CageError {
+  return new CageError(
+    'the credential for GitHub is a classic token, which opens every repository of its owner',
+    {
+      code: 'CLASSIC_TOKEN',
+      exitCode: ExitCode.precondition,
+      hints: [
+        'Use a GitHub App (`github` in your config.yaml) or a fine-grained token for this one repository.',
+        'To use it all the same, say `github: { allowClassicToken: true }` in your config.yaml.',
+      ],
+    },
+  )
+}
