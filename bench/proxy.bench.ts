@@ -37,7 +37,7 @@ function outside(): void {
       mount --bind ${directory}/hosts /etc/hosts; exec ${process.execPath} ${program} inside ${directory}`
     const {status} = spawnSync(
       'unshare',
-      ['--net', '--mount', '--fork', '--kill-child', 'sh', '-c', script],
+      ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', script],
       {stdio: 'inherit'},
     )
     process.exitCode = status ?? 1
