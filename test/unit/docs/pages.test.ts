@@ -44,6 +44,13 @@ describe('the documentation', () => {
     expect(without).toEqual([])
   })
 
+  it('numbers its decisions once each, and lists them', () => {
+    const records = readdirSync('docs/decisions').filter((file) => /^\d{4}-/.test(file))
+    const listed = rows('docs/decisions/README.md').flatMap((row) => /\((\d{4}-[^)]+)\)/.exec(row)?.[1] ?? [])
+    expect(listed.sort()).toEqual(records.sort())
+    expect(new Set(records.map((file) => file.slice(0, 4))).size).toBe(records.length)
+  })
+
   it('answers ten questions of the architecture with one file each', () => {
     const questions = rows('docs/architecture.md').filter((row) => row.startsWith('| Where is'))
     expect(questions).toHaveLength(10)
