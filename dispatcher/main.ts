@@ -5,11 +5,7 @@ import {systemClock} from '../core/clock.js'
 import {CageError, ExitCode, messageOf} from '../core/errors.js'
 import {dispatcherPath, dispatcherPort} from '../core/layout.js'
 import {processRunner} from '../core/process.js'
-import {control, serve} from './clients.js'
-import {runGate} from './gate/run.js'
-import {runGit} from './git/run.js'
 import {gateSocket, gitSocket, operatorSocket} from './socket-api.js'
-import {runScanWorker} from './scan/worker.js'
 
 const usage = `usage: dispatcher gate [--run DIR] [--tls DIR] [--state DIR] [--port N] [--health-port N]
        dispatcher git [--run DIR] [--volume DIR]
@@ -44,6 +40,7 @@ function environment(name: string): string {
 }
 
 async function gate(values: Values): Promise<void> {
+  const {runGate} = await import('./gate/run.js')
   await runGate({
     grantKey: Buffer.from(environment('CAGE_GRANT_KEY'), 'base64'),
     project: environment('CAGE_PROJECT_ID'),
@@ -59,9 +56,10 @@ async function gate(values: Values): Promise<void> {
   })
 }
 
-function git({volume, run}: Values): Promise<void> {
+async function git({volume, run}: Values): Promise<void> {
+  const {runGit} = await import('./git/run.js')
   const scanModule = new URL(import.meta.url)
-  return runGit({volume, run, runner: processRunner, clock: systemClock, scanModule, log})
+  await runGit({volume, run, runner: processRunner, clock: systemClock, scanModule, log})
 }
 
 /** Ends although stdin may still be open, but not before everything is written. */
@@ -70,6 +68,7 @@ async function exitWith(code: number): Promise<void> {
   process.exit(code)
 }
 
+/** Every command loads what it needs: a task waits for the start of `control`, twice. */
 async function main(): Promise<void> {
   const {values, positionals} = parse()
   const [command, service, repository] = positionals
@@ -82,6 +81,7 @@ async function main(): Promise<void> {
   if (command === 'gate' && positionals.length === 1) await gate(values)
   else if (command === 'git' && positionals.length === 1) await git(values)
   else if (command === 'control' && positionals.length === 1) {
+    const {control} = await import('./clients.js')
     await exitWith(await control(controlSocket(values), process.stdin, process.stdout))
   } else if (
     command === 'serve' &&
@@ -89,6 +89,7 @@ async function main(): Promise<void> {
     (service === 'upload-pack' || service === 'receive-pack')
   ) {
     const {protocol} = values
+    const {serve} = await import('./clients.js')
     const greeting = {service, repository, ...(protocol === undefined ? {} : {protocol})} as const
     await exitWith(await serve(operatorSocket(values.volume), greeting, process.stdin, process.stdout))
   } else throw new CageError(usage, {code: 'USAGE', exitCode: ExitCode.usage})
@@ -99,4 +100,7 @@ if (isMainThread) {
     process.stderr.write(`cage dispatcher: ${messageOf(error)}\n`)
     process.exit(error instanceof CageError ? error.exitCode : 1)
   })
-} else runScanWorker()
+} else {
+  const {runScanWorker} = await import('./scan/worker.js')
+  runScanWorker()
+}

@@ -1,17 +1,19 @@
 import {text} from 'node:stream/consumers'
 import {CageError, ExitCode, messageOf} from '../core/errors.js'
 import {sidecarPath, trustPath} from '../core/layout.js'
-import {readLedger} from './audit/read.js'
-import {systemRootsPath} from './certificates/publish.js'
-import {askControl} from './control.js'
-import {runProbe} from './probe/main.js'
-import {serve} from './serve.js'
 
-/** The sidecar's program: `serve` in its container, `probe` as the agent's uid, `control` and `audit` by exec. */
+/**
+ * The sidecar's program: `serve` in its container, `probe` as the agent's uid, `control` and `audit` by exec. Each loads
+ * what it needs: a task waits for the start of three of them.
+ */
 const commands: Record<string, (args: string[]) => Promise<number>> = {
   serve: serveForever,
-  probe: () => runProbe((process.env['CAGE_PROBE_CLOSED'] ?? '').split(' '), trustPath.ca, process.stdout),
+  probe: async () => {
+    const {runProbe} = await import('./probe/main.js')
+    return runProbe((process.env['CAGE_PROBE_CLOSED'] ?? '').split(' '), trustPath.ca, process.stdout)
+  },
   control: async () => {
+    const {askControl} = await import('./control.js')
     const answer = await askControl(sidecarPath.socket, await text(process.stdin))
     process.stdout.write(`${JSON.stringify(answer)}\n`)
     return answer.ok ? ExitCode.done : ExitCode.failed
@@ -22,6 +24,10 @@ const commands: Record<string, (args: string[]) => Promise<number>> = {
 async function serveForever(): Promise<number> {
   const key = process.env['CAGE_GRANT_KEY']
   if (!key) throw new CageError('CAGE_GRANT_KEY is not set', {code: 'GRANT_KEY_MISSING'})
+  const [{serve}, {systemRootsPath}] = await Promise.all([
+    import('./serve.js'),
+    import('./certificates/publish.js'),
+  ])
   // Keys, names and records are this uid's alone.
   process.umask(0o077)
   const sidecar = await serve({
@@ -46,6 +52,7 @@ async function printAudit(args: string[]): Promise<number> {
       code: 'USAGE',
       exitCode: ExitCode.usage,
     })
+  const {readLedger} = await import('./audit/read.js')
   const options = {follow: args.includes('-f'), ...(since === undefined ? {} : {since})}
   for await (const line of readLedger(sidecarPath.ledger, options)) {
     if (!process.stdout.write(`${line}\n`))

@@ -16,12 +16,17 @@ export async function showTask(context: TaskContext, wanted: string | undefined)
   return describeTask(context, await findStored(context, wanted))
 }
 
-export async function describeTask(context: TaskContext, stored: StoredTask): Promise<Task> {
+/** A task whose agent began a moment ago: it has asked for nothing yet, so its sidecar is not asked what it counted. */
+export async function showBeginning(context: TaskContext, wanted: string): Promise<Task> {
+  return describeTask(context, await findStored(context, wanted), false)
+}
+
+async function describeTask(context: TaskContext, stored: StoredTask, counted = true): Promise<Task> {
   const {name, record, view, created} = stored
   const running = view.phase === 'Running'
   const [agent, counts] = await Promise.all([
     running ? askAgent(context, stored) : (record.agentAtStop ?? startingAgent),
-    running ? readCounts(context, stored) : undefined,
+    running && counted ? readCounts(context, stored) : undefined,
   ])
   return {
     name,

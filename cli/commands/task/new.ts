@@ -59,15 +59,14 @@ export default class TaskNew extends RestCommand<typeof TaskNew> {
     if (attach) (await import('../../terminal/attach.js')).requireTerminal(terminal)
     const prompt = await this.prompt()
     const project = await this.openProject()
-    const [{taskContext, dispatcherControl}, {taskProject}, {newTask}, {showTask}, waits] = await Promise.all(
-      [
+    const [{taskContext, dispatcherControl}, {taskProject}, {newTask}, {showBeginning, showTask}, waits] =
+      await Promise.all([
         import('../../task-context.js'),
         import('../../task-project.js'),
         import('../../../tasks/new.js'),
         import('../../../tasks/list.js'),
         import('../../../tasks/wait.js'),
-      ],
-    )
+      ])
     const agent = this.flags.agent ?? project.settings.task.agent
     const [context, dispatcher] = await Promise.all([taskContext(project), dispatcherControl(project)])
     const name = await newTask(context, taskProject(project), dispatcher, {
@@ -83,7 +82,7 @@ export default class TaskNew extends RestCommand<typeof TaskNew> {
     await waits.waitUntilRunning(context, name, deadlineMs)
     context.reporter.done()
     if (wait) await this.waitForAgent(context, name, waits.waitUntilAgentEnds)
-    const task = await showTask(context, name)
+    const task = await (wait ? showTask : showBeginning)(context, name)
     if (attach) await this.attach(context, name, terminal)
     else if (wait)
       this.log(
