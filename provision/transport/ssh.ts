@@ -142,17 +142,13 @@ async function launch(
   // Whoever ends a command early stops reading: that is no error of its own.
   channel.on('error', () => undefined)
 
-  let status: number | undefined
-  channel.on('exit', (code: number | null, name?: string) => {
-    status = code ?? 128 + numberOf(name ?? '')
-  })
   const exit = new Promise<number>((resolve, reject) => {
-    channel.on('close', () => {
-      const code = status
+    // It says the same as the event `exit`, which a quick command has emitted before anybody could listen.
+    channel.on('close', (code?: number | null, name?: string) => {
       if (code === undefined) {
         connection.drop()
         reject(lost(argv))
-      } else resolve(code)
+      } else resolve(code ?? 128 + numberOf(name ?? ''))
     })
   })
   exit.catch(() => undefined)
