@@ -47,7 +47,7 @@ describe('the life of a task', () => {
   })
 
   it('counts what the agent is refused, not what cage probed', async () => {
-    expect((await show()).counts).toEqual({requests: 0, denials: 0})
+    expect((await show()).counts).toMatchObject({requests: 0, denials: 0, spend: {tokens: 0, usd: 0}})
     await inTask(
       branch,
       'git ls-remote origin; python3 -c "import socket; socket.getaddrinfo(\'evil.example\', 443)"',
