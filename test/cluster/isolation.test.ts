@@ -12,11 +12,17 @@ import ctypes, os, socket, ssl, sys
 kind, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 # Every TCP connection ends at the sidecar: what counts is who answers.
 def judge(data): print('closed: nobody spoke' if not data else 'closed: the sidecar denied' if b'cage_denied' in data else 'ANSWERED ' + repr(data))
+def answer(s):
+    data = b''
+    try:
+        while chunk := s.recv(4096): data += chunk
+    except OSError: pass
+    return data
 def tcp(family):
-    s = socket.socket(family, socket.SOCK_STREAM); s.settimeout(3); s.connect((host, port)); s.sendall(b'GET / HTTP/1.0\r\n\r\n'); judge(s.recv(4096))
+    s = socket.socket(family, socket.SOCK_STREAM); s.settimeout(3); s.connect((host, port)); s.sendall(b'GET / HTTP/1.0\r\n\r\n'); judge(answer(s))
 def tls():
     context = ssl._create_unverified_context()
-    with context.wrap_socket(socket.create_connection((host, port), 3)) as s: s.sendall(b'GET /version HTTP/1.0\r\n\r\n'); judge(s.recv(4096))
+    with context.wrap_socket(socket.create_connection((host, port), 3)) as s: s.sendall(b'GET /version HTTP/1.0\r\n\r\n'); judge(answer(s))
 def udp(family):
     s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(2); s.sendto(b'leak', (host, port)); s.recvfrom(100); print('ANSWERED')
 def icmp():
