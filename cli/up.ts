@@ -61,6 +61,7 @@ export function upSteps(project: ProjectContext): Step[] {
     repositoryStep(project),
     selfCheckStep({
       id: project.id,
+      clock: project.clock,
       cluster,
       transport: async () => (await open()).machine.transport,
       closed: () => closedAddresses(project),

@@ -1,3 +1,4 @@
+import type {Clock} from '../../core/clock.js'
 import {CageError} from '../../core/errors.js'
 import {clusterNames} from '../../core/layout.js'
 import type {Cluster} from '../../kube/cluster.js'
@@ -5,6 +6,9 @@ import type {Step} from '../pipeline.js'
 import type {Transport} from '../transport/transport.js'
 
 const script = '/usr/local/lib/cage/lookout.sh'
+/** The API server acts on a policy that was written just now after a moment. */
+const SETTLES_MS = 15_000
+const ROUND_MS = 250
 
 /**
  * Proves on the running installation that the machine's firewall and the admission policy act. The addresses are known to
@@ -13,6 +17,7 @@ const script = '/usr/local/lib/cage/lookout.sh'
  */
 export function selfCheckStep(options: {
   id: string
+  clock: Clock
   cluster: () => Promise<Cluster>
   /** to the machine */
   transport: () => Promise<Transport>
@@ -27,7 +32,7 @@ export function selfCheckStep(options: {
       const cluster = await options.cluster()
       await Promise.all([
         firewallHolds(await options.transport(), await options.closed(), signal),
-        admissionHolds(cluster, options.id, signal),
+        admissionHolds(cluster, options.id, options.clock, signal),
       ])
       return true
     },
@@ -53,8 +58,23 @@ async function firewallHolds(
   throw new CageError(`pods reach what the machine's firewall should close: ${open}`, {code: 'FIREWALL_OPEN'})
 }
 
-async function admissionHolds(cluster: Cluster, id: string, signal: AbortSignal): Promise<void> {
-  const namespace = clusterNames.taskNamespace(id)
+async function admissionHolds(
+  cluster: Cluster,
+  id: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const end = clock.now() + SETTLES_MS
+  while (!(await refusesPrivileged(cluster, clusterNames.taskNamespace(id), signal))) {
+    if (clock.now() >= end)
+      throw new CageError('the cluster would start a privileged pod in the namespace of the tasks', {
+        code: 'ADMISSION_OPEN',
+      })
+    await clock.sleep(ROUND_MS, signal)
+  }
+}
+
+async function refusesPrivileged(cluster: Cluster, namespace: string, signal: AbortSignal): Promise<boolean> {
   const container = {name: 'agent', image: 'cage.local/agent:none', securityContext: {privileged: true}}
   const pod = {
     apiVersion: 'v1',
@@ -64,12 +84,10 @@ async function admissionHolds(cluster: Cluster, id: string, signal: AbortSignal)
   }
   try {
     await cluster.create(pod, {dryRun: true, signal})
+    return false
   } catch (error) {
     // Refused, as it should be; anything else than a refusal is not a proof.
-    if (error instanceof CageError && error.code === 'ADMISSION_DENIED') return
+    if (error instanceof CageError && error.code === 'ADMISSION_DENIED') return true
     throw error
   }
-  throw new CageError('the cluster would start a privileged pod in the namespace of the tasks', {
-    code: 'ADMISSION_OPEN',
-  })
 }
