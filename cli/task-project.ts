@@ -1,15 +1,14 @@
-import {realpath} from 'node:fs/promises'
 import {compileGrant, taskCredentials} from '../policy/compile.js'
 import {newPlaceholder, resolveCredentials} from '../policy/credentials.js'
 import {newHandle, signGrant} from '../policy/sign.js'
 import {fingerprintsOf} from '../scan/exact.js'
 import {projectAuthority} from '../provision/state/authority.js'
-import {readIfThere} from '../provision/state/files.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'
 import {dispatcherAddress} from '../provision/steps/dispatcher.js'
 import {adapterOf} from '../tasks/adapters/known.js'
 import type {GrantRequest, PreparedGrant, TaskBlueprint, TaskProject} from '../tasks/blueprint.js'
 import {closedAddresses, clusterTraits, projectImages, requireImages} from './cluster-facts.js'
+import {credentialPorts} from './credential-ports.js'
 import {originUrl, repositoryAtDispatcher} from './hosted-repository.js'
 import {taskOpenings} from './openings.js'
 import type {ProjectContext} from './project-context.js'
@@ -38,16 +37,7 @@ export function taskProject(project: ProjectContext): TaskProject {
 }
 
 function credentialValues(project: ProjectContext, agent: string): Promise<Record<string, string>> {
-  const {settings, runner, env, homes, repository} = project
-  return resolveCredentials(taskCredentials(settings, adapterOf(agent)), {
-    env,
-    runner,
-    platform: process.platform,
-    readFile: readIfThere,
-    realpath: (path) => realpath(path),
-    repository: repository.directory,
-    home: homes.user,
-  })
+  return resolveCredentials(taskCredentials(project.settings, adapterOf(agent)), credentialPorts(project))
 }
 
 async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {

@@ -1,12 +1,11 @@
-import {realpath} from 'node:fs/promises'
 import {CageError, ExitCode} from '../core/errors.js'
-import {resolveCredentials, resolveText, type CredentialPorts} from '../policy/credentials.js'
+import {resolveCredentials, resolveText} from '../policy/credentials.js'
 import {hostOf} from '../policy/dispatcher-hosts.js'
 import {upstreamKind} from '../policy/upstream-kind.js'
 import {fingerprintsOf, MIN_EXACT_LENGTH, type ExactValue} from '../scan/exact.js'
-import {readIfThere} from '../provision/state/files.js'
 import type {UpstreamSettings} from '../tasks/dispatcher.js'
 import {requireTrust} from './approval.js'
+import {credentialPorts} from './credential-ports.js'
 import type {ProjectContext} from './project-context.js'
 import {requireSupported} from './supported.js'
 import {githubHost, upstreamUrls} from './upstream-ways.js'
@@ -97,18 +96,6 @@ async function upstreamCredential(project: ProjectContext): Promise<string | und
   }
   const values = await resolveCredentials(declared, credentialPorts(project))
   return values[name]
-}
-
-function credentialPorts({runner, env, homes, repository}: ProjectContext): CredentialPorts {
-  return {
-    env,
-    runner,
-    platform: process.platform,
-    readFile: readIfThere,
-    realpath: (path) => realpath(path),
-    repository: repository.directory,
-    home: homes.user,
-  }
 }
 
 /** A password counts without its user too. */

@@ -93,3 +93,17 @@ export function denialBody(denial: Denial, facts: DenialFacts, plain: boolean): 
   }
   return {type: 'application/json', body: Buffer.from(`${JSON.stringify(json)}\n`)}
 }
+
+/** A whole HTTP/1.1 answer for a connection that ends with it. */
+export function lastAnswer(denial: Denial, facts: DenialFacts): Buffer {
+  const {type, body} = denialBody(denial, facts, false)
+  const lines = [
+    `HTTP/1.1 ${denial.status} Denied`,
+    `content-type: ${type}`,
+    `content-length: ${body.length}`,
+    'connection: close',
+    '',
+    '',
+  ]
+  return Buffer.concat([Buffer.from(lines.join('\r\n')), body])
+}

@@ -9,7 +9,7 @@ import type {Duplex} from 'node:stream'
 import {createServer as createTlsServer, type Server as TlsServer, type TLSSocket} from 'node:tls'
 import {Http1Response} from './agent.js'
 import type {Leaves} from './certificates/leaves.js'
-import {Denial, denialBody} from './denial.js'
+import {Denial, lastAnswer} from './denial.js'
 import type {Asked, Exchange} from './exchange.js'
 import {newRequestId} from './facts.js'
 import {Http2Agents} from './http2/agent.js'
@@ -84,16 +84,7 @@ function refuseMalformed(socket: Socket, error: NodeJS.ErrnoException): void {
   }
   const status =
     error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-  const {type, body} = denialBody(new Denial('http_malformed', {status}), {requestId: newRequestId()}, false)
-  const lines = [
-    `HTTP/1.1 ${status} Denied`,
-    `content-type: ${type}`,
-    `content-length: ${body.length}`,
-    'connection: close',
-    '',
-    '',
-  ]
-  socket.end(Buffer.concat([Buffer.from(lines.join('\r\n')), body]))
+  socket.end(lastAnswer(new Denial('http_malformed', {status}), {requestId: newRequestId()}))
 }
 
 /** Ends TLS of the agent's connections and hands every request to the exchange with what its connection said. */

@@ -1,7 +1,7 @@
 import {createServer as createHttpServer, type IncomingMessage, type Server as HttpServer} from 'node:http'
 import {createServer, type Server, type Socket} from 'node:net'
 import {sidecarPort} from '../core/layout.js'
-import {Denial, denialBody} from './denial.js'
+import {Denial, lastAnswer} from './denial.js'
 import type {Exchange} from './exchange.js'
 import {newRequestId} from './facts.js'
 import {httpOptions, serveRequests, type Interceptor} from './intercept.js'
@@ -145,7 +145,7 @@ function openTunnel(socket: Socket, head: Buffer, target: ConnectionTarget, inte
 
 function refuseTunnel(socket: Socket, denial: Denial, records: Records): void {
   const requestId = newRequestId()
-  const {reason, status, detail} = denial
+  const {reason, detail} = denial
   records.writeOnce({
     kind: 'connection',
     decision: 'deny',
@@ -153,14 +153,5 @@ function refuseTunnel(socket: Socket, denial: Denial, records: Records): void {
     requestId,
     ...(detail === undefined ? {} : {detail}),
   })
-  const {type, body} = denialBody(denial, {requestId, method: 'CONNECT'}, false)
-  const lines = [
-    `HTTP/1.1 ${status} Denied`,
-    `content-type: ${type}`,
-    `content-length: ${body.length}`,
-    'connection: close',
-    '',
-    '',
-  ]
-  socket.end(Buffer.concat([Buffer.from(lines.join('\r\n')), body]))
+  socket.end(lastAnswer(denial, {requestId, method: 'CONNECT'}))
 }
