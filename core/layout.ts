@@ -34,6 +34,13 @@ export const gitHost = 'git.cage.internal'
 /** Synthetic addresses, one per host name, routed `local` in the pod (RFC 2544 range). */
 export const syntheticRange = '198.18.0.0/15'
 
+/**
+ * The dispatcher's journal: a new segment begins after so many bytes, and so many full ones stay. A reader believes that
+ * older records were removed for their age only when at least this much follows them.
+ */
+export const journalSegmentBytes = 32 * 1024 * 1024
+export const journalKept = 7
+
 /** The request header in which a sidecar shows its handle to the dispatcher. */
 export const handleHeader = 'x-cage-handle'
 /** What `gh` holds as a token: a constant without value. */

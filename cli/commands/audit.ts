@@ -3,7 +3,8 @@ import {CageError} from '../../core/errors.js'
 import {parseSince} from '../durations.js'
 import {ProjectCommand} from '../project-command.js'
 import {auditJson, auditLine} from '../ui/audit-lines.js'
-import type {AuditRecord, ChainHeads} from '../../tasks/audit/read.js'
+import {auditKinds} from '../../tasks/audit/kinds.js'
+import type {AuditQuery, AuditRecord, ChainHeads} from '../../tasks/audit/read.js'
 import type {ProjectContext} from '../project-context.js'
 
 export default class Audit extends ProjectCommand<typeof Audit> {
@@ -16,6 +17,11 @@ export default class Audit extends ProjectCommand<typeof Audit> {
       helpValue: '<task>',
     }),
     since: Flags.string({description: 'only what is newer: 90s, 15m, 1h, 7d or a date', helpValue: '<time>'}),
+    kind: Flags.option({
+      description: 'only records of this kind; may be said more than once',
+      options: auditKinds,
+      multiple: true,
+    })(),
     follow: Flags.boolean({char: 'f', description: 'go on with new records'}),
   }
 
@@ -38,7 +44,12 @@ export default class Audit extends ProjectCommand<typeof Audit> {
         ? undefined
         : (await listStored(context)).find(({record}) => record.branch === asked)
     const task = byBranch?.name ?? asked
-    const query = {...(task === undefined ? {} : {task}), ...(since === undefined ? {} : {since})}
+    const kinds = this.flags.kind
+    const query = {
+      ...(task === undefined ? {} : {task}),
+      ...(since === undefined ? {} : {since}),
+      ...(kinds === undefined ? {} : {kinds}),
+    }
     const heads = parseHeads(await readIfThere(project.files.auditHeads))
     const kept = {directory: project.files.audit, heads}
     const reading = await readAudit(context, dispatcher, kept, query)
@@ -59,7 +70,7 @@ export default class Audit extends ProjectCommand<typeof Audit> {
   private async follow(
     project: ProjectContext,
     kept: {directory: string; heads: ChainHeads},
-    query: {task?: string; since?: number},
+    query: AuditQuery,
   ): Promise<void> {
     const [{taskContext, dispatcherControl}, {followAudit}] = await Promise.all([
       import('../task-context.js'),

@@ -1,7 +1,7 @@
 import type {Clock} from '../../core/clock.js'
 
 /** A store of tokens that fills with time; what is taken from an empty one is refused. */
-class Bucket {
+export class Bucket {
   #tokens: number
   #at: number
   readonly #size: number
@@ -29,18 +29,14 @@ class Bucket {
 const REQUESTS = {burst: 2000, perSecond: 50}
 const PUSHES = {burst: 300, perSecond: 2}
 const AT_ONCE = 8
-const DENIALS = {burst: 20, perSecond: 0.2}
 
 /** What one task may ask at once and over time, so that none takes the door from the others. */
 export class TaskLimits {
   readonly #clock: Clock
   readonly #tasks = new Map<string, {requests: Bucket; pushes: Bucket; running: number}>()
-  /** records of denials that nobody can be held to: the journal must not be filled by them */
-  readonly denials: {take: () => boolean}
 
   constructor(clock: Clock) {
     this.#clock = clock
-    this.denials = new Bucket(DENIALS.burst, DENIALS.perSecond, clock)
   }
 
   /** @returns a function to call when the request is over, or undefined when it must not begin */

@@ -10,6 +10,7 @@ import type {ApiGateway} from '../github/gateway.js'
 import {ulid} from '../wire/ulid.js'
 import {forgetBody, refuseGit, refuseJson, refuseText} from './answers.js'
 import type {Document, Documents} from './documents.js'
+import {Denials} from './denials.js'
 import {errorIn, type SocketClient} from '../socket-client.js'
 import {TaskLimits} from './limits.js'
 import {relayFetch} from './fetch-relay.js'
@@ -66,10 +67,12 @@ export function createGate(options: GateOptions): Server {
 class Gate {
   readonly #options: GateOptions
   readonly #limits: TaskLimits
+  readonly #denials: Denials
 
   constructor(options: GateOptions) {
     this.#options = options
     this.#limits = new TaskLimits(options.clock)
+    this.#denials = new Denials(options)
   }
 
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -81,7 +84,7 @@ class Gate {
     }
     const document = this.#authenticate(request)
     if (!document) {
-      await this.#recordDenial(request, route, 'no document for this handle')
+      await this.#denials.record(request, route, {ruleId: 'handle', reason: 'no document for this handle'})
       return this.#refuse(
         request,
         response,
@@ -98,23 +101,25 @@ class Gate {
     }
     if (route.kind === 'api') return this.#api(request, response, route, document)
     const {rights, repository} = accessTo(document.grant, route.repository)
-    if (rights === 'none')
-      return this.#refuse(
-        request,
-        response,
-        route,
-        404,
-        `there is no repository ${route.repository} for this task`,
-      )
+    const {task} = document.grant
+    if (rights === 'none') {
+      const reason = `there is no repository ${route.repository} for this task`
+      await this.#denials.record(request, route, {ruleId: 'repository', reason, task})
+      return this.#refuse(request, response, route, 404, reason)
+    }
     if (route.kind === 'lfs') {
+      await this.#denials.record(request, route, {ruleId: 'lfs', reason: 'Git LFS is not allowed here', task})
       await forgetBody(request)
       refuseJson(response, 403, 'Git LFS is not allowed here', 'application/vnd.git-lfs+json')
       return
     }
     const writes =
       route.kind === 'push' || (route.kind === 'advertise' && route.service === 'git-receive-pack')
-    if (writes && rights === 'read')
-      return this.#refuse(request, response, route, 403, `${route.repository} is read-only for this task`)
+    if (writes && rights === 'read') {
+      const reason = `${route.repository} is read-only for this task`
+      await this.#denials.record(request, route, {ruleId: 'repository.read', reason, task})
+      return this.#refuse(request, response, route, 403, reason)
+    }
     await this.#serve(request, response, {...route, repository}, document)
   }
 
@@ -281,24 +286,5 @@ class Gate {
       refuseApi(response, request.url === '/graphql' ? 'graphql' : 'rest', status, message)
     else if (status === 403) refuseJson(response, status, message)
     else refuseText(response, status, message)
-  }
-
-  /** A denial stands whether or not it could be recorded. */
-  async #recordDenial(request: IncomingMessage, route: Route, reason: string): Promise<void> {
-    if (!this.#limits.denials.take()) return
-    const record = {
-      phase: 'decision',
-      op: 'authenticate',
-      decision: 'deny',
-      ruleId: ['handle'],
-      reason: [reason],
-      route: route.kind,
-      podIp: request.socket.remoteAddress,
-    }
-    await this.#options.git
-      .json({method: 'POST', path: '/journal', body: JSON.stringify(record)})
-      .catch((error: unknown) => {
-        this.#options.log(messageOf(error))
-      })
   }
 }

@@ -1,11 +1,12 @@
 import {createHash} from 'node:crypto'
 import {EventEmitter, on} from 'node:events'
-import {createReadStream} from 'node:fs'
-import {mkdir, open, readFile, readdir, type FileHandle} from 'node:fs/promises'
-import {join} from 'node:path'
+import {mkdir, open, readFile, rm, type FileHandle} from 'node:fs/promises'
 import {createInterface} from 'node:readline'
 import type {Clock} from '../../core/clock.js'
+import {syncDirectory} from '../../core/durable-file.js'
 import {CageError, messageOf} from '../../core/errors.js'
+import {journalKept, journalSegmentBytes} from '../../core/layout.js'
+import {openSegments, pathOf, segmentsOf} from './segments.js'
 
 /** What a record says beside its place in the chain; field names are fixed in docs/reference/audit.md. */
 export type JournalEntry = {phase: 'intent' | 'outcome' | 'decision' | 'event'; op: string} & Record<
@@ -22,8 +23,16 @@ export interface JournalQuery {
   signal?: AbortSignal
 }
 
-const SEGMENT_BYTES = 32 * 1024 * 1024
 const GENESIS = '0'.repeat(64)
+
+export interface JournalSize {
+  /** a segment that has so many bytes is followed by another */
+  segmentBytes: number
+  /** full segments that stay; older ones are removed */
+  kept: number
+}
+
+const SIZE: JournalSize = {segmentBytes: journalSegmentBytes, kept: journalKept}
 
 interface Waiting {
   entry: JournalEntry
@@ -34,11 +43,13 @@ interface Waiting {
 /**
  * The record of every decision: JSON lines, each with the SHA-256 of the line before it (`prev`), on disk before
  * `append` resolves. Segments `000001.jsonl` … continue one chain; none is ever rewritten, except that a line cut
- * short by a crash is removed at the next start.
+ * short by a crash is removed at the next start. When there are too many, the oldest go: the chain says so before, with
+ * number and hash of the last record that is gone.
  */
 export class Journal {
   readonly #directory: string
   readonly #clock: Clock
+  readonly #size: JournalSize
   readonly #appended = new EventEmitter().setMaxListeners(0)
   #file: FileHandle
   #segment: number
@@ -52,10 +63,12 @@ export class Journal {
   private constructor(
     directory: string,
     clock: Clock,
+    size: JournalSize,
     state: SegmentState & {file: FileHandle; segment: number},
   ) {
     this.#directory = directory
     this.#clock = clock
+    this.#size = size
     this.#file = state.file
     this.#segment = state.segment
     this.#length = state.length
@@ -63,7 +76,7 @@ export class Journal {
     this.#head = state.head
   }
 
-  static async open(directory: string, clock: Clock): Promise<Journal> {
+  static async open(directory: string, clock: Clock, size = SIZE): Promise<Journal> {
     await mkdir(directory, {recursive: true, mode: 0o700})
     const segments = await segmentsOf(directory)
     const segment = segments.at(-1) ?? 1
@@ -76,7 +89,7 @@ export class Journal {
     await file.truncate(state.length)
     await file.datasync()
     await syncDirectory(directory)
-    return new Journal(directory, clock, {...state, file, segment})
+    return new Journal(directory, clock, size, {...state, file, segment})
   }
 
   /** SHA-256 of the last line: who keeps it elsewhere notices a rewritten chain. */
@@ -98,16 +111,18 @@ export class Journal {
     const follow = query.follow === true ? on(this.#appended, 'line', signal ? {signal} : {}) : undefined
     const last = this.#segment
     const length = this.#length
-    for (const segment of await segmentsOf(this.#directory)) {
-      if (segment > last || (segment === last && length === 0)) continue
-      const stream = createReadStream(
-        pathOf(this.#directory, segment),
-        segment === last ? {end: length - 1} : {},
-      )
-      for await (const line of createInterface({input: stream, crlfDelay: Infinity})) {
-        if (signal?.aborted) return
-        if (matches(line, query)) yield line
+    const opened = await openSegments(this.#directory)
+    try {
+      for (const {segment, file} of opened) {
+        if (segment > last || (segment === last && length === 0)) continue
+        const part = {autoClose: false, ...(segment === last ? {end: length - 1} : {})}
+        for await (const line of createInterface({input: file.createReadStream(part), crlfDelay: Infinity})) {
+          if (signal?.aborted) return
+          if (matches(line, query)) yield line
+        }
       }
+    } finally {
+      for (const {file} of opened) await file.close()
     }
     if (!follow) return
     try {
@@ -165,7 +180,11 @@ export class Journal {
   }
 
   async #commit(entries: readonly JournalEntry[]): Promise<string[]> {
-    if (this.#length >= SEGMENT_BYTES) await this.#rotate()
+    if (this.#length >= this.#size.segmentBytes) await this.#rotate()
+    return this.#put(entries)
+  }
+
+  async #put(entries: readonly JournalEntry[]): Promise<string[]> {
     let sequence = this.#sequence
     let head = this.#head
     const lines = entries.map((entry) => {
@@ -199,6 +218,19 @@ export class Journal {
     this.#file = file
     this.#segment++
     this.#length = 0
+    await this.#dropOldest()
+  }
+
+  async #dropOldest(): Promise<void> {
+    const segments = await segmentsOf(this.#directory)
+    const gone = segments.slice(0, -this.#size.kept - 1)
+    const newest = gone.at(-1)
+    if (newest === undefined) return
+    const {sequence, head} = await readState(pathOf(this.#directory, newest))
+    const upTo = {seq: sequence, hash: head}
+    for (const line of await this.#put([{phase: 'event', op: 'journal.dropped', upTo}]))
+      this.#appended.emit('line', line)
+    for (const segment of gone) await rm(pathOf(this.#directory, segment), {force: true})
   }
 }
 
@@ -223,31 +255,10 @@ function matches(line: string, {since, task}: JournalQuery): boolean {
   return (since === undefined || record.ts >= since) && (task === undefined || record.task === task)
 }
 
-async function segmentsOf(directory: string): Promise<number[]> {
-  const names = await readdir(directory)
-  return names
-    .filter((name) => /^\d{6}\.jsonl$/.test(name))
-    .map((name) => Number(name.slice(0, 6)))
-    .sort((a, b) => a - b)
-}
-
-function pathOf(directory: string, segment: number): string {
-  return join(directory, `${String(segment).padStart(6, '0')}.jsonl`)
-}
-
 function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
 async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
   for (let done = 0; done < bytes.length;) done += (await file.write(bytes, done)).bytesWritten
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
-  }
 }

@@ -7,6 +7,7 @@ import {pipeline} from 'node:stream/promises'
 import type {TaskContext} from '../context.js'
 import type {DispatcherControl} from '../dispatcher.js'
 import {listStored, type StoredTask} from '../store.js'
+import {kindsOf, type AuditKind} from './kinds.js'
 import {ChainReader, type AuditLine, type ChainHead} from './chain.js'
 import {keptFile, taskOfKeptFile} from './keep.js'
 import {copyFromSidecar, copyFromVolume, followSidecar, readsVolumes, sidecarRuns} from './ledger.js'
@@ -25,6 +26,8 @@ export interface AuditQuery {
   task?: string
   /** milliseconds since the epoch */
   since?: number
+  /** records of any of these kinds; absent = all */
+  kinds?: readonly AuditKind[]
   signal?: AbortSignal
 }
 
@@ -181,8 +184,13 @@ async function readSource(
   }
 }
 
-export function isWanted({record, time}: AuditLine, source: AuditSource, {task, since}: AuditQuery): boolean {
+export function isWanted(
+  {record, time}: AuditLine,
+  source: AuditSource,
+  {task, since, kinds}: AuditQuery,
+): boolean {
   if (since !== undefined && !(time >= since)) return false
+  if (kinds && !kindsOf(source.source, record).some((kind) => kinds.includes(kind))) return false
   return source.source === 'sidecar' || task === undefined || record['task'] === task
 }
 

@@ -277,6 +277,24 @@ describe('audit', () => {
     expect((await project.run(Audit, '--since', 'yesterday')).code).toBe(2)
   })
 
+  it('chooses by kind', async () => {
+    world.journal = chain(
+      {ts: '2026-01-02T03:04:06.000Z', phase: 'event', op: 'start'},
+      {ts: '2026-01-02T03:04:07.000Z', phase: 'decision', op: 'rest', task: 'login', decision: 'allow'},
+      {ts: '2026-01-02T03:04:08.000Z', phase: 'outcome', op: 'push', task: 'login', decision: 'allow'},
+    )
+    const shown = async (...kinds: string[]) => {
+      const args = kinds.flatMap((kind) => ['--kind', kind])
+      const lines = (await project.run(Audit, '--json', ...args)).stdout.trim().split('\n')
+      return lines.map((line) => (JSON.parse(line || '{}') as {seq?: number; source?: string}).source)
+    }
+    expect(await shown('denial')).toEqual(['sidecar'])
+    expect(await shown('request')).toEqual(['sidecar'])
+    expect(await shown('push')).toEqual(['dispatcher'])
+    expect(await shown('push', 'api', 'event')).toEqual(['dispatcher', 'dispatcher', 'dispatcher'])
+    expect((await project.run(Audit, '--kind', 'nonsense')).code).toBe(2)
+  })
+
   it('notices a record that was changed, and a chain that lost its end', async () => {
     expect((await project.run(Audit)).code).toBe(0)
     world.ledger = chain({...denied, reason: 'allowed'})

@@ -233,6 +233,28 @@ describe('repositories', () => {
       code: 128,
       stderr: expect.stringContaining('private.git is read-only for this task'),
     })
+    expect(door.journal({task: 'reader'})).toContainEqual(
+      expect.objectContaining({
+        op: 'push',
+        decision: 'deny',
+        ruleId: ['repository.read'],
+        reason: ['private.git is read-only for this task'],
+      }),
+    )
+  })
+
+  it('a refused repository is on record, a name that is a secret is not', async () => {
+    const task = door.task('curious')
+    const token = `ghp_${'a1B2c3D4e5'.repeat(4).slice(0, 36)}`
+    const query = 'info/refs?service=git-upload-pack'
+    await door.request({path: `/other.git/${query}`, handle: task.handle})
+    const elsewhere = {host: 'forge.example.com'}
+    await door.request({path: `/org/${token}.git/${query}`, handle: task.handle, headers: elsewhere})
+    const records = door.journal({task: 'curious'}).filter(({decision}) => decision === 'deny')
+    expect(records.map(({op, reason}) => [op, reason])).toEqual([
+      ['fetch', ['there is no repository other.git for this task']],
+      ['fetch', [expect.not.stringContaining('ghp_')]],
+    ])
   })
 
   it.each([

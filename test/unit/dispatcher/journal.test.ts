@@ -3,6 +3,7 @@ import {appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncate
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
+import {ChainReader} from '../../../tasks/audit/chain.js'
 import {Journal, type JournalEntry} from '../../../dispatcher/journal/journal.js'
 
 let folder: string
@@ -88,6 +89,29 @@ describe('the journal', () => {
     await third.append(event('after'))
     expectChain(await read(third))
     await third.close()
+  })
+
+  it('lets the oldest segments go, and the chain says which', async () => {
+    const size = {segmentBytes: 500, kept: 2}
+    const journal = await Journal.open(folder, clock, size)
+    for (let n = 0; n < 40; n++) await journal.append(event(`n${n}`))
+    const lines = await read(journal)
+    expect(readdirSync(folder)).toHaveLength(3)
+    expect(opsOf(lines).at(-1)).toBe('n39')
+    const checked = (kept: readonly string[], keptBytes = 2 * 500) => {
+      const reader = new ChainReader(undefined, keptBytes)
+      for (const line of kept) reader.read(line)
+      return reader.problem()
+    }
+    expect(checked(lines)).toBeUndefined()
+    // Who takes more away than that is seen, also when the writer's own word about earlier segments is still there.
+    expect(checked(lines.slice(1))).toMatch(/^it begins after record \d+$/)
+    expect(checked(lines, 10_000)).toMatch(/^it begins after record/)
+    await journal.close()
+    const again = await Journal.open(folder, clock, size)
+    await again.append(event('after'))
+    expect(checked(await read(again))).toBeUndefined()
+    await again.close()
   })
 
   it('answers by task and by time', async () => {
