@@ -1,10 +1,9 @@
-import {createHash} from 'node:crypto'
 import {chmodSync, existsSync, mkdirSync, writeFileSync} from 'node:fs'
-import {dirname} from 'node:path'
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
-import {processRunner, runOk} from '../../../core/process.js'
+import {processRunner} from '../../../core/process.js'
 import {compileRules} from '../../../policy/compile.js'
 import {missing, systemPath, TestNetwork} from './network.js'
+import {fillRegistries} from './registries.js'
 
 /** Programs as people run them, against fakes of their registries: what docs/guide/clients.md lists. */
 const reason = await missing()
@@ -32,7 +31,7 @@ beforeAll(async () => {
   await network.fence()
   network.writeGrant({rules: compileRules(none, ['npm', 'pypi', 'go', 'anthropic'])})
   await network.startSidecar()
-  await publish()
+  await fillRegistries(network)
   // What the pod's environment says; see docs/guide/clients.md.
   env = {
     NODE_EXTRA_CA_CERTS: network.caFile,
@@ -51,62 +50,6 @@ beforeEach(() => void network.seen())
 const run = (argv: readonly string[], more: Record<string, string> = {}) =>
   network.agent(argv, {env: {...env, ...more}, timeoutMs: 90_000})
 const arrived = () => network.seen().filter(({place}) => place === 'public')
-
-/** Files of the fake internet, by host and path. */
-function serve(host: string, path: string, content: string | Buffer): void {
-  const file = network.path('web', host, path)
-  mkdirSync(dirname(file), {recursive: true})
-  writeFileSync(file, content)
-}
-
-async function archive(...argv: [string, ...string[]]): Promise<Buffer> {
-  return runOk(processRunner, {argv, timeoutMs: 20_000})
-}
-
-async function publish(): Promise<void> {
-  const source = network.path('source')
-  mkdirSync(`${source}/package`, {recursive: true})
-  writeFileSync(`${source}/package/package.json`, '{"name":"tiny","version":"1.0.0"}')
-  const tarball = await archive('tar', '-czf', '-', '-C', source, 'package')
-  serve('registry.npmjs.org', 'tiny/-/tiny-1.0.0.tgz', tarball)
-  const tarballPath = '//registry.npmjs.org/tiny/-/tiny-1.0.0.tgz'
-  const integrity = `sha512-${createHash('sha512').update(tarball).digest('base64')}`
-  const version = {
-    name: 'tiny',
-    version: '1.0.0',
-    dist: {tarball: `https:${tarballPath}`, integrity},
-  }
-  serve(
-    'registry.npmjs.org',
-    'tiny.json',
-    JSON.stringify({name: 'tiny', 'dist-tags': {latest: '1.0.0'}, versions: {'1.0.0': version}}),
-  )
-  const python = `
-import sys, zipfile, io
-b = io.BytesIO()
-with zipfile.ZipFile(b, 'w') as z:
-    for name, text in [line.split('=', 1) for line in sys.argv[1:]]:
-        z.writestr(name, text.replace('|', '\\n'))
-sys.stdout.buffer.write(b.getvalue())`
-  const zip = (...files: string[]) => archive('/usr/bin/python3', '-c', python, ...files)
-  const info = 'tiny-1.0.0.dist-info'
-  const wheel = await zip(
-    'tiny.py=x',
-    `${info}/METADATA=Metadata-Version: 2.1|Name: tiny|Version: 1.0.0|`,
-    `${info}/WHEEL=Wheel-Version: 1.0|Generator: test|Root-Is-Purelib: true|Tag: py3-none-any|`,
-    `${info}/RECORD=tiny.py,,|${info}/METADATA,,|${info}/WHEEL,,|${info}/RECORD,,|`,
-  )
-  serve('files.pythonhosted.org', 'tiny-1.0.0-py3-none-any.whl', wheel)
-  const link = '//files.pythonhosted.org/tiny-1.0.0-py3-none-any.whl'
-  serve('pypi.org', 'simple/tiny/index.html', `<a href="https:${link}">tiny-1.0.0-py3-none-any.whl</a>`)
-  const module = 'go.example/tiny'
-  serve('proxy.golang.org', `${module}/@v/list`, 'v1.0.0\n')
-  serve('proxy.golang.org', `${module}/@v/v1.0.0.info`, '{"Version":"v1.0.0","Time":"2020-01-01T00:00:00Z"}')
-  serve('proxy.golang.org', `${module}/@v/v1.0.0.mod`, `module ${module}\n`)
-  const files = [`${module}@v1.0.0/go.mod=module ${module}|`, `${module}@v1.0.0/tiny.go=package tiny|`]
-  serve('proxy.golang.org', `${module}/@v/v1.0.0.zip`, await zip(...files))
-  await archive('chmod', '-R', 'a+rX', network.path('web'))
-}
 
 describeHere('through the sidecar', () => {
   when(here.npm)('npm installs and cannot publish', async () => {

@@ -73,9 +73,14 @@ const dialects: Record<
   },
   '/v1/responses': (input, output) => {
     const usage = {input_tokens: input, output_tokens: output}
+    const item = {type: 'message', role: 'assistant', content: [{type: 'output_text', text: 'hello'}]}
+    const total = {...usage, total_tokens: input + output}
     return {
-      first: [{type: 'response.created', response: {usage: null}}],
-      last: [{type: 'response.completed', response: {usage}}],
+      first: [{type: 'response.created', response: {id: 'r1', usage: null}}],
+      last: [
+        {type: 'response.output_item.done', output_index: 0, item},
+        {type: 'response.completed', response: {id: 'r1', usage: total}},
+      ],
       whole: {object: 'response', usage},
     }
   },

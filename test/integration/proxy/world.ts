@@ -63,13 +63,18 @@ function handle(place: string) {
   }
 }
 
-/** A file of `web/HOST/PATH`, with `.json` or `/index.html` behind it where the path is a folder. */
+/** A file of `web/HOST/PATH`, with `.json` or `/index.html` behind it where the path is a folder, for hosts that are there. */
 function answerFromFile(request: IncomingMessage, response: ServerResponse): boolean {
   const path = (request.url ?? '').split('?')[0] ?? ''
+  const folder = join(directory, 'web', request.headers.host ?? '')
+  if (request.method !== 'GET' || !statSync(folder, {throwIfNoEntry: false})) return false
   const file = ['', '.json', 'index.html']
-    .map((end) => join(directory, 'web', request.headers.host ?? '', `${path}${end}`))
+    .map((end) => join(folder, `${path}${end}`))
     .find((one) => statSync(one, {throwIfNoEntry: false})?.isFile())
-  if (file === undefined || request.method !== 'GET') return false
+  if (file === undefined) {
+    response.writeHead(404).end()
+    return true
+  }
   const type = file.endsWith('.json')
     ? 'application/json'
     : file.endsWith('.html')
