@@ -1,6 +1,6 @@
-import {compileAncestorGlob, compileGlob} from './glob.js'
 import type {GitGrant} from './grant.js'
 import {isPathListName, pathLists} from './path-lists.js'
+import {foldPath, pathRule} from './path-rule.js'
 import {isObjectId, isZeroId, refNameProblem} from './ref-name.js'
 
 /** One command of a push. `fastForward` is given once it is known; without it only name and kind are judged. */
@@ -112,34 +112,6 @@ export function compilePathRules(grant: GitGrant): (change: PathChange) => PathD
 /** For one path; compile once where many are judged. */
 export function decidePath(grant: GitGrant, change: PathChange): PathDecision {
   return compilePathRules(grant)(change)
-}
-
-interface PathRule {
-  id: string
-  /** the path itself or anything below it */
-  at(path: string): boolean
-  /** a folder above what the pattern names; a link there would move the whole folder */
-  above(path: string): boolean
-}
-
-function pathRule(pattern: string, id: string): PathRule {
-  const folded = foldPath(pattern)
-  const itself = compileGlob(folded)
-  const below = compileGlob(folded.endsWith('/**') ? folded : `${folded}/**`)
-  const above = compileAncestorGlob(folded)
-  return {id, at: (path) => itself(path) || below(path), above}
-}
-
-/** The form in which file systems that fold case, drop characters or know other separators would store the path. */
-function foldPath(path: string): string {
-  return path
-    .normalize('NFKC')
-    .replace(/[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, '')
-    .toLowerCase()
-    .replace(/\\/g, '/')
-    .split('/')
-    .map((segment) => (segment === '**' ? segment : segment.replace(/:.*$/, '').replace(/[. ]+$/, '')))
-    .join('/')
 }
 
 function leadsOutside(path: string, target: string | undefined): boolean {

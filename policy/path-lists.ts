@@ -1,3 +1,5 @@
+import {reviewLists} from './review-lists.js'
+
 /**
  * Named lists of repository paths, as data. An entry matches the path itself and everything below it;
  * `*` inside a segment, `**` across; compared without regard to case.
@@ -43,34 +45,12 @@ export const pathLists = {
   ],
   /** what tools on a person's computer run or obey by themselves: passes, but is shown to the reviewer */
   review: [
-    '**/.claude',
-    '**/.cursor',
-    '**/.envrc',
-    '**/.husky',
-    '**/.idea',
-    '**/.mcp.json',
-    '**/.vscode',
-    '**/AGENTS.md',
-    '**/CLAUDE.md',
-    '**/GEMINI.md',
-    '**/Cargo.lock',
-    '**/Gemfile.lock',
-    '**/bun.lock',
-    '**/bun.lockb',
-    '**/composer.lock',
-    '**/go.sum',
-    '**/npm-shrinkwrap.json',
-    '**/package-lock.json',
-    '**/package.json',
-    '**/pnpm-lock.yaml',
-    '**/poetry.lock',
-    '**/uv.lock',
-    '**/yarn.lock',
-    '.githooks',
-    '.pre-commit-config.yaml',
-    'Vagrantfile',
-    'cage.yaml',
-    'lefthook.yml',
+    ...reviewLists.agent,
+    ...reviewLists.editor,
+    ...reviewLists.hooks,
+    ...reviewLists.dependencies,
+    ...reviewLists.scripts,
+    ...reviewLists.build,
   ],
 } as const satisfies Record<string, readonly string[]>
 

