@@ -101,7 +101,9 @@ export class Limits {
   #window({id}: EgressRule, now: number): string {
     const began = `since ${id}`
     const start = this.#counters.get(began)
-    if (start === 0 || now - start >= WINDOW_MS) {
+    // A clock that was set back: the hour begins again, with what was sent in it.
+    if (start > now) this.#remember(began, now || 1)
+    else if (start === 0 || now - start >= WINDOW_MS) {
       this.#bytes.set(`up ${id}`, {used: 0, written: 0})
       // 0 stands for none.
       this.#remember(began, now || 1)

@@ -38,7 +38,8 @@ export class Resolver {
   readonly #cache = new Map<string, Cached>()
   readonly #running = new Map<string, Promise<string[]>>()
 
-  constructor(servers: readonly NameServer[], now: () => number = Date.now) {
+  /** @param now milliseconds that never jump: an address must not outlive its time */
+  constructor(servers: readonly NameServer[], now: () => number = () => performance.now()) {
     this.#servers = servers
     this.#now = now
   }

@@ -74,6 +74,7 @@ export class TestNetwork {
   readonly projectCa = createAuthority('test project', Date.now())
   readonly privateCa = createAuthority('test company', Date.now())
   sidecar: RunningCommand | undefined
+  sidecarPid = 0
   sidecarErrors = ''
   #world: RunningCommand | undefined
   #revision = 0
@@ -142,7 +143,7 @@ export class TestNetwork {
       out link set lo up; out link set world0 up; pod link set lo up; pod link set pod0 up
       out addr add ${world.gateway}/24 dev world0; pod addr add ${world.pod}/24 dev pod0
       out addr add ${world.gateway6}/64 dev world0 nodad; pod addr add ${world.pod6}/64 dev pod0 nodad
-      for a in ${world.publicHost} ${world.http2Host} ${world.grpcHost} ${world.canary} ${world.foreignResolver} \
+      for a in ${world.publicHost} ${world.http2Host} ${world.grpcHost} ${world.faulty} ${world.canary} ${world.foreignResolver} \
         ${world.metadata} ${world.resolver} ${world.dispatcher} ${world.privateHost} ${world.special} \
         ${world.specialNeighbour} ${world.companyProxy}; do out addr add $a/32 dev lo; done
       out addr add ${world.public6}/128 dev lo nodad
@@ -260,14 +261,24 @@ RULES`
     if (!answer.ok) throw new Error(JSON.stringify(answer))
   }
 
-  async startSidecar(): Promise<void> {
+  /** @param before a program that starts the sidecar, such as prlimit */
+  async startSidecar(before: readonly string[] = []): Promise<void> {
     const running = processRunner.start({
-      argv: this.#as(SIDECAR, [process.execPath, this.path('program.mjs'), 'serve', this.directory]),
+      argv: this.#as(SIDECAR, [
+        ...before,
+        process.execPath,
+        this.path('program.mjs'),
+        'serve',
+        this.directory,
+      ]),
     })
     this.sidecar = running
     running.stderr.on('data', (chunk: Buffer) => (this.sidecarErrors += chunk.toString()))
     await new Promise<void>((resolve, reject) => {
-      running.stdout.on('data', () => resolve())
+      running.stdout.on('data', (chunk: Buffer) => {
+        this.sidecarPid = Number(chunk.toString())
+        resolve()
+      })
       void running.exit.then((code) =>
         reject(new Error(`the sidecar ended with ${code}: ${this.sidecarErrors}`)),
       )

@@ -1,5 +1,5 @@
 /** The sidecar's rooms behind a command line with paths of one's own: what proxy/main.ts is in the pod. */
-import {readFileSync} from 'node:fs'
+import {existsSync, readFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {askControl} from '../../../proxy/control.js'
 import {runProbe} from '../../../proxy/probe/main.js'
@@ -15,6 +15,7 @@ if (command === 'control') {
   process.exit(0)
 }
 process.umask(0o077)
+followClock(join(directory, 'clock'))
 const sidecar = await serve({
   grantKey: readFileSync(join(directory, 'grant-key')),
   grantDirectory: join(directory, 'grant'),
@@ -24,5 +25,13 @@ const sidecar = await serve({
   controlSocket: join(directory, 'state/control.sock'),
   systemRoots: join(directory, 'roots.pem'),
 })
-process.stdout.write('listening\n')
+process.stdout.write(`${process.pid}\n`)
 process.once('SIGTERM', () => void sidecar.close().then(() => process.exit(0)))
+
+/** SIGUSR2 sets the clock of this process: by so many milliseconds as the file says. */
+function followClock(file: string): void {
+  const real = Date.now
+  let shift = 0
+  Date.now = () => real() + shift
+  process.on('SIGUSR2', () => (shift = existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0))
+}

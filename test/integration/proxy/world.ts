@@ -123,6 +123,9 @@ function respond(
   } else if (path === '/cut') {
     response.writeHead(200, {'content-length': '1000'}).write('half')
     setTimeout(() => response.destroy(), 50)
+  } else if (path === '/half-head') {
+    request.socket.write('HTTP/1.1 200 OK\r\ncontent-le')
+    setTimeout(() => request.socket.destroy(), 50)
   } else if (path === '/reset') request.socket.destroy()
   else if (path === '/large') response.end(Buffer.alloc(20_000_000, 'x'))
   else if (path.endsWith('/info/refs')) response.end(`${'1'.repeat(40)}\trefs/heads/main\n`)
@@ -198,6 +201,15 @@ webServer(publicCa, 'special').listen(443, world.special)
 webServer(publicCa, 'special-neighbour').listen(443, world.specialNeighbour)
 companyProxy().listen(3128, world.companyProxy)
 createHttpServer(handle('metadata')).listen(80, world.metadata)
+// Hosts that break off before there is TLS; the name says how.
+createTcpServer((socket) => {
+  socket.on('error', () => undefined)
+  socket.once('data', (hello: Buffer) => {
+    if (hello.includes('reset.faulty.test')) socket.resetAndDestroy()
+    else if (hello.includes('garbage.faulty.test')) socket.end('HTTP/1.1 200 OK\r\n\r\n')
+    else socket.end()
+  })
+}).listen(443, world.faulty)
 for (const [host, place] of [
   [world.canary, 'canary'],
   [world.gateway, 'gateway'],
