@@ -6,7 +6,7 @@ import type {ProjectSettings} from '../policy/settings.js'
  * is not would be worse than none. Errors: NOT_IN_THIS_VERSION, exit 3, naming everything at once.
  */
 export function requireSupported(settings: ProjectSettings): void {
-  const {repository, task, git, network} = settings
+  const {repository, task, network} = settings
   const isElsewhere = repository.upstream !== 'hosted' || repository.read.length > 0
   const found = [
     ...(isElsewhere && network.upstreamProxy !== undefined
@@ -14,7 +14,6 @@ export function requireSupported(settings: ProjectSettings): void {
       : []),
     ...(repository.mode === 'direct' ? [] : ['repository.mode fork']),
     ...(task.image === 'default' ? [] : [`task.image ${task.image}: only \`default\``]),
-    ...(git.onFinding === 'hold' ? ['git.secrets.onFinding hold'] : []),
     ...(settings.import.length === 0 ? [] : ['import']),
   ]
   if (found.length === 0) return

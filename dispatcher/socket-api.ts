@@ -13,6 +13,9 @@ import {repositoryUnder} from '../policy/repository-name.js'
  *     DELETE /documents/TASK
  *     PUT    /issued/TASK                             Fingerprint[] of the values of its sidecar
  *     DELETE /issued/TASK
+ *     GET    /held                                    HeldPush[]
+ *     POST   /held/TASK                               HeldDecision → HeldPush
+ *     DELETE /held/TASK
  *     GET    /journal?since=&task=&follow=1           JSON lines
  *     POST   /journal                                 a record of gate's own
  *     POST   /repository/NAME/fetched                 gate has answered a fetch itself: for the journal
@@ -84,6 +87,23 @@ export interface InitRequest {
 export interface InitAnswer {
   repository: string
   created: boolean
+}
+
+/** A push that waits for a person: names, ids and keyed hashes, no value. */
+export interface HeldPush {
+  request: string
+  task: string
+  /** ISO 8601 */
+  at: string
+  repository: string
+  commands: {old: string; new: string; ref: string}[]
+  findings: {rule: string; type: string; object: string; path: string; line: number; fingerprint: string}[]
+}
+
+/** The person's word on the push of this request. */
+export interface HeldDecision {
+  request: string
+  approve: boolean
 }
 
 export interface ErrorAnswer {

@@ -154,6 +154,7 @@ function rights(files: ConfigFiles, layers: readonly Layer[], project: ProjectFi
       deny: unique(push.deny ?? ['ci', '.gitmodules', '**/.gitattributes']),
       maxBlobBytes: bytes(push.maxBlob ?? '10MiB'),
       onFinding: onFinding ?? 'deny',
+      allow: unique(layers.flatMap(({sections}) => sections.git?.secrets?.allow ?? [])).sort(),
     },
   }
 }

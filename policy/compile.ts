@@ -198,7 +198,7 @@ function gitGrant({settings, id, task, revision, branch, base}: CompileInput): G
       deny: git.deny,
       limits: {...PUSH_LIMITS, blobBytes: git.maxBlobBytes},
     },
-    secrets: {onFinding: git.onFinding},
+    secrets: {onFinding: git.onFinding, ...(git.allow.length === 0 ? {} : {allow: git.allow})},
     ...(upstream.kind === 'github' ? {github: GITHUB} : {}),
   }
 }

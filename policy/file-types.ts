@@ -71,7 +71,7 @@ export interface Sections {
   }
   git?: {
     push?: {force?: boolean; delete?: boolean; tags?: string[]; deny?: string[]; maxBlob?: string}
-    secrets?: {onFinding?: 'deny' | 'hold' | 'warn'}
+    secrets?: {onFinding?: 'deny' | 'hold' | 'warn'; allow?: string[]}
   }
 }
 

@@ -173,7 +173,7 @@ const gitGrant = record(
         seconds: count,
       }),
     }),
-    secrets: record({onFinding: oneOf('deny', 'hold', 'warn')}),
+    secrets: record({onFinding: oneOf('deny', 'hold', 'warn')}, {allow: list(filled)}),
   },
   {github: record({writes: list(oneOf(...githubWrites)), writesPerHour: count, readsPerHour: count})},
 )

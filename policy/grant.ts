@@ -168,7 +168,12 @@ export interface GitGrant {
       seconds: number
     }
   }
-  secrets: {onFinding: 'deny' | 'hold' | 'warn'}
+  secrets: {
+    /** what a format that is a secret does; a value that cage handed out is always denied */
+    onFinding: 'deny' | 'hold' | 'warn'
+    /** hex SHA-256 of values that are none; absent = none */
+    allow?: string[]
+  }
   /** upstream kind `github` only; absent = its API is closed to the task */
   github?: GithubGrant
 }

@@ -106,6 +106,8 @@ export interface Rights {
     deny: string[]
     maxBlobBytes: number
     onFinding: 'deny' | 'hold' | 'warn'
+    /** hex SHA-256 of values */
+    allow: string[]
   }
 }
 

@@ -285,6 +285,9 @@ function gitItems({git}: Rights, {git: base}: Rights): Item[] {
           },
         ]
       : []),
+    ...git.allow
+      .filter((hash) => !base.allow.includes(hash))
+      .map((hash) => ({text: `git: the value with SHA-256 ${hash} is no secret`, result: ['allow', hash]})),
     ...(weaker
       ? [{text: `git: a secret in a push: ${git.onFinding}`, result: ['onFinding', git.onFinding]}]
       : []),

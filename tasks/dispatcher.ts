@@ -39,6 +39,17 @@ export interface UpstreamSettings {
   }
 }
 
+/** A push that waits for a person. Texts are the agent's: escape them before a terminal sees them. */
+export interface HeldPush {
+  request: string
+  task: string
+  /** ISO 8601 */
+  at: string
+  repository: string
+  commands: {old: string; new: string; ref: string}[]
+  findings: {rule: string; type: string; object: string; path: string; line: number}[]
+}
+
 interface DispatcherPod extends KubeObject {
   status?: {conditions?: {type: string; status: string}[]}
 }
@@ -100,6 +111,21 @@ export class DispatcherControl {
 
   async initRepository(repository: string, defaultBranch: string): Promise<void> {
     await this.call({op: 'repository.init', repository, defaultBranch})
+  }
+
+  /** The pushes that wait for a person, of all tasks. */
+  async held(): Promise<HeldPush[]> {
+    const {held} = (await this.call({op: 'held.list'})) as {held?: unknown}
+    if (!Array.isArray(held))
+      throw new CageError("the dispatcher's answer about held pushes cannot be read", {
+        code: 'DISPATCHER_ANSWER',
+      })
+    return held as HeldPush[]
+  }
+
+  /** @param request of the push that the person looked at: another one is refused */
+  async decideHeld(task: string, request: string, approve: boolean): Promise<void> {
+    await this.call({op: 'held.decide', task, request, approve})
   }
 
   /** JSON lines of the journal as they are. */

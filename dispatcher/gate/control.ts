@@ -2,7 +2,7 @@ import {chmod, rm} from 'node:fs/promises'
 import {createServer, type IncomingMessage, type Server, type ServerResponse} from 'node:http'
 import {pipeline} from 'node:stream/promises'
 import {CageError, ExitCode, messageOf} from '../../core/errors.js'
-import type {InitAnswer, InitRequest, RefsAnswer} from '../socket-api.js'
+import type {HeldDecision, InitAnswer, InitRequest, RefsAnswer} from '../socket-api.js'
 import type {Documents} from './documents.js'
 import type {Upstreams} from './upstreams.js'
 import type {SocketClient} from '../socket-client.js'
@@ -18,6 +18,9 @@ export type ControlRequest =
   | {op: 'repository.init'; repository: string; defaultBranch: string; objectFormat?: 'sha1' | 'sha256'}
   | {op: 'refs'; repository: string}
   | {op: 'upstream.put'; upstreams: unknown; resolver: unknown; allowAddresses: unknown; issued?: unknown}
+  /** HeldPush[]; `held.decide` answers with the push that was decided */
+  | {op: 'held.list'}
+  | {op: 'held.decide'; task: string; request: string; approve: unknown}
   | {op: 'audit'; since?: string; task?: string; follow?: boolean}
 
 export interface ControlParts {
@@ -74,6 +77,7 @@ async function perform(
     case 'document.remove': {
       const removed = await documents.remove(text(asked.task, 'task'))
       await git.json({method: 'DELETE', path: `/issued/${encodeURIComponent(asked.task)}`})
+      await git.json({method: 'DELETE', path: `/held/${encodeURIComponent(asked.task)}`})
       const left = await upstreams.end(asked.task)
       if (removed)
         await record(git, {op: asked.op, task: asked.task, ...(left > 0 ? {tokensLeft: left} : {})})
@@ -91,6 +95,16 @@ async function perform(
       await issue(git, '_upstream', asked.issued)
       await record(git, {op: asked.op, repositories: names})
       return {repositories: names}
+    }
+    case 'held.list':
+      return {held: await git.json({method: 'GET', path: '/held'})}
+    case 'held.decide': {
+      const path = `/held/${encodeURIComponent(text(asked.task, 'task'))}`
+      const decision: HeldDecision = {
+        request: text(asked.request, 'request'),
+        approve: asked.approve === true,
+      }
+      return {decided: await git.json({method: 'POST', path, body: JSON.stringify(decision)})}
     }
     case 'refs':
       return git.json<RefsAnswer>({method: 'GET', path: `${pathOf(asked.repository)}/refs`})

@@ -19,11 +19,6 @@ export interface Found extends Finding {
   path: string
 }
 
-/** Those for which it holds, and the others. */
-export function partition<T>(items: readonly T[], holds: (item: T) => boolean): [T[], T[]] {
-  return [items.filter(holds), items.filter((item) => !holds(item))]
-}
-
 /** Reads objects as `git cat-file --batch` writes them and has each scanned, a few batches ahead. */
 export class ContentScan {
   readonly found: Found[] = []

@@ -6,6 +6,7 @@ export type ProblemClass =
   | 'force'
   | 'path'
   | 'secret'
+  | 'held'
   | 'size'
   | 'pack'
   | 'connectivity'
@@ -118,6 +119,8 @@ export function nextStep(problem: ProblemClass, branch: string): string {
       return 'take the change out of every commit you push; a person has to make it'
     case 'secret':
       return 'take it out of every commit you push (git rebase -i or git commit --amend); a later commit that removes it is not enough'
+    case 'held':
+      return 'ask a person for `cage task approve`, then push the same again; or take it out of every commit you push'
     case 'size':
       return 'leave large files out or push in smaller parts'
     case 'pack':

@@ -67,7 +67,11 @@ function inspectionRecord(inspection: Inspection): Record<string, unknown> {
 /** Why a push was refused. */
 export function refusalRecord(problems: readonly Problem[]): Record<string, unknown> {
   return {
-    decision: problems.some((problem) => problem.class === 'internal') ? 'error' : 'deny',
+    decision: problems.some((problem) => problem.class === 'internal')
+      ? 'error'
+      : problems.every((problem) => problem.class === 'held')
+        ? 'hold'
+        : 'deny',
     ruleId: [...new Set(problems.map(({ruleId}) => ruleId))].slice(0, MAX_LISTED),
     reason: [...new Set(problems.map(({class: name, message}) => `[${name}] ${message}`))].slice(
       0,

@@ -9,6 +9,7 @@ import type {PacketReader} from '../wire/pkt-line.js'
 import type {GitPrograms} from './children.js'
 import type {InspectionRules} from './inspect.js'
 import type {NamedLocks, Places} from './locks.js'
+import type {HeldPushes} from './held.js'
 import type {Repository, RepositoryStore} from './repositories.js'
 
 /** The person's own history is scanned for a while, to warn; seeding thousands of commits must not wait for it. */
@@ -38,6 +39,7 @@ export interface PushEngineParts {
   refresh: (repository: Repository) => Promise<void>
   journal: Journal
   scan: ScanPool
+  held: HeldPushes
   clock: Clock
   refLocks: NamedLocks
   /** for the work after the pack has arrived */

@@ -3,7 +3,7 @@ import type {RefOutcome} from '../upstream/upstream.js'
 import {readReceiveRequest, zeroId, type ReceiveRequest} from '../wire/receive-request.js'
 import {PushAnswer} from '../wire/report.js'
 import {isNearlyFull} from '../free-space.js'
-import {partition} from './content.js'
+import {heldProblem, judgeFindings} from './findings.js'
 import {isFastForward} from './fast-forward.js'
 import {inspect, type Inspection} from './inspect.js'
 import {fullVolume, problemsOf, PushRefused, withoutSecrets, type Problem} from './problem.js'
@@ -168,23 +168,40 @@ class Push {
         ...judgeFastForward(grant, command, await isFastForward(this.#parts.git, place, command), names),
       )
     }
-    problems.push(...(await this.#judgeFindings(inspection)))
-    if (problems.length > 0) throw new PushRefused(problems)
+    await this.#judgeFindings(inspection, problems)
   }
 
-  async #judgeFindings({found, unscanned}: Inspection): Promise<Problem[]> {
-    const names = await Names.check(
-      this.#parts.scan,
-      found.map(({path}) => path),
-    )
-    const {onFinding} = this.#session.grant.secrets
-    const [denied, warned] = partition(found, ({kind}) => onFinding !== 'warn' && kind !== 'generic')
+  /** @param problems what else is wrong: only a push that is right otherwise is worth a person's look */
+  async #judgeFindings({found, unscanned}: Inspection, problems: readonly Problem[]): Promise<void> {
+    const {request, grant, repository} = this.#session
+    const paths = found.map(({path}) => path)
+    const names = await Names.check(this.#parts.scan, paths)
+    const {denied, held, warned} = await judgeFindings(grant, found, this.#parts.held, names)
     for (const finding of warned.slice(0, 10))
       this.#answer.say(`[secret] warning: ${describeFinding(finding, names)}`)
     if (warned.length > 10) this.#answer.say(`[secret] warning: ... and ${warned.length - 10} more`)
     if (unscanned > 0)
       this.#answer.say(`note: ${unscanned} objects of the history were not scanned for secrets`)
-    return denied.map((finding) => secretProblem(finding, names))
+    const all = [...problems, ...denied]
+    if (all.length > 0)
+      throw new PushRefused([...all, ...held.map((finding) => secretProblem(finding, names))])
+    if (held.length === 0) return
+    await this.#parts.held.hold({
+      request,
+      task: grant.task,
+      at: new Date(this.#parts.clock.now()).toISOString(),
+      repository: repository.name,
+      commands: this.#request.commands.map((one) => ({...one, ref: this.#names.record(one.ref)})),
+      findings: held.map(({rule, type, object, path, line, fingerprint}) => ({
+        rule,
+        type,
+        object,
+        path: names.record(path),
+        line,
+        fingerprint,
+      })),
+    })
+    throw new PushRefused(held.map((finding) => heldProblem(finding, names)))
   }
 
   async #store(known: Refs, quarantine: string): Promise<RefOutcome[]> {

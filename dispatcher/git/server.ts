@@ -4,21 +4,12 @@ import {Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {CageError, ExitCode, messageOf} from '../../core/errors.js'
 import type {GitGrant} from '../../policy/grant.js'
-import type {JournalEntry} from '../journal/journal.js'
-import {
-  grantHeader,
-  requestHeader,
-  uncached,
-  type ErrorAnswer,
-  type InitRequest,
-  type RefsAnswer,
-  type ScanAnswer,
-  type ScanRequest,
-} from '../socket-api.js'
+import {grantHeader, requestHeader, uncached, type ErrorAnswer, type RefsAnswer} from '../socket-api.js'
 import {flush, FramingError, packet, PacketReader} from '../wire/pkt-line.js'
 import {plain} from '../wire/text.js'
 import {bodyOf, bytesOf, forget} from './body.js'
 import {receiveAdvertisement, uploadPack} from './fetch.js'
+import {answerJson} from './json-routes.js'
 import {Places} from './locks.js'
 import type {Repository} from './repositories.js'
 import type {GitService} from './service.js'
@@ -84,73 +75,11 @@ class GateRoutes {
         json(response, 200, await this.#refs(name))
         return
       }
-      case 'PUT repository/': {
-        const {defaultBranch, objectFormat} = JSON.parse(
-          (await bytesOf(request, MAX_JSON)).toString(),
-        ) as InitRequest
-        if (name.includes('/'))
-          throw new CageError(`"${plain(name)}" is not a repository name`, {
-            code: 'REPOSITORY_NAME',
-            exitCode: ExitCode.usage,
-          })
-        const {repository, created} = await this.#service.repositories.init(name, defaultBranch, objectFormat)
-        await this.#service.journal.append({
-          phase: 'event',
-          op: 'repository.init',
-          repository: repository.name,
-          defaultBranch,
-          created,
-        })
-        json(response, 200, {repository: repository.name, created})
-        return
-      }
-      case 'GET documents/': {
-        json(response, 200, await this.#service.documents.list())
-        return
-      }
-      case 'PUT documents/':
-        await this.#service.documents.put(name, (await bytesOf(request, MAX_JSON)).toString())
-        {
-          json(response, 200, {})
-          return
-        }
-      case 'DELETE documents/':
-        await this.#service.documents.remove(name)
-        {
-          json(response, 200, {})
-          return
-        }
-      case 'PUT issued/':
-        await this.#service.issued.put(name, JSON.parse((await bytesOf(request, MAX_JSON)).toString()))
-        {
-          json(response, 200, {})
-          return
-        }
-      case 'DELETE issued/':
-        await this.#service.issued.remove(name)
-        {
-          json(response, 200, {})
-          return
-        }
-      case 'POST journal/':
-        await this.#service.journal.append(
-          JSON.parse((await bytesOf(request, MAX_JSON)).toString()) as JournalEntry,
-        )
-        {
-          json(response, 200, {})
-          return
-        }
-      case 'POST scan/': {
-        const {texts} = JSON.parse((await bytesOf(request, MAX_JSON)).toString()) as ScanRequest
-        const found = await this.#service.scan.scan(texts.map((text) => Buffer.from(text)))
-        json(response, 200, found satisfies ScanAnswer)
-        return
-      }
       case 'GET journal/':
         return this.#journal(url.searchParams, response)
       default: {
-        json(response, 404, errorAnswer('NOT_FOUND', 'no such route'))
-        return
+        const result = await answerJson(this.#service, route, name, () => bytesOf(request, MAX_JSON))
+        json(response, result === undefined ? 404 : 200, result ?? errorAnswer('NOT_FOUND', 'no such route'))
       }
     }
   }

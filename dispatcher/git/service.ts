@@ -14,6 +14,7 @@ import {GitPrograms} from './children.js'
 import {DocumentFiles} from './documents.js'
 import {FetchLog} from './fetch-log.js'
 import {writeDurably} from '../../core/durable-file.js'
+import {HeldPushes} from './held.js'
 import {IssuedValues} from './issued.js'
 import {NamedLocks, Places} from './locks.js'
 import {Mirrors} from './mirrors.js'
@@ -46,6 +47,7 @@ export interface GitService {
   maintenance: Maintenance
   scan: ScanPool
   issued: IssuedValues
+  held: HeldPushes
 }
 
 /** The scanner counts its own work; one that still took longer than this is broken, also on a busy machine. */
@@ -84,6 +86,7 @@ export async function openGitService({
   await issued.load()
   // The first thread is warm before the first push.
   scan.scan([Buffer.from('warm')]).catch((error: unknown) => log(String(error)))
+  const held = new HeldPushes(join(volume, 'held'))
   const maintenance = new Maintenance(git, log)
   const push = new PushEngine({
     git,
@@ -94,6 +97,7 @@ export async function openGitService({
     },
     journal,
     scan,
+    held,
     clock,
     refLocks: new NamedLocks(),
     places: new Places(2 * availableParallelism()),
@@ -104,7 +108,7 @@ export async function openGitService({
   })
   const documents = new DocumentFiles(join(volume, 'documents'))
   const fetches = new FetchLog(journal)
-  return {git, repositories, mirrors, documents, journal, fetches, push, maintenance, scan, issued}
+  return {git, repositories, mirrors, documents, journal, fetches, push, maintenance, scan, issued, held}
 }
 
 /** The refs of a repository of this volume; undefined for what only its upstream can tell. */

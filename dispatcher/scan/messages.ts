@@ -24,8 +24,10 @@ export interface Finding {
   /** from 1 */
   line: number
   length: number
-  /** 16 hex digits of HMAC-SHA256 of the value */
+  /** 16 hex digits of HMAC-SHA256 of the whole value, keyed: for records */
   fingerprint: string
+  /** hex SHA-256 of the whole value, to be compared with what a person allowed; never recorded */
+  sha256: string
 }
 
 export interface ScanReply {

@@ -1,6 +1,7 @@
-import {createHmac} from 'node:crypto'
+import {createHash, createHmac} from 'node:crypto'
 import {parentPort, workerData} from 'node:worker_threads'
 import {createScanner} from '../../scan/scanner.js'
+import {wholeValue} from '../../scan/whole-value.js'
 import type {Finding, ScanJob, ScanReply, ScanWorkerData} from './messages.js'
 
 /** The body of a scan thread: one job after the other, no state between them. */
@@ -17,9 +18,10 @@ export function runScanWorker(): void {
       const result = scanner.scan(text)
       if (result.overBudget) return undefined
       return result.findings.map(({rule, kind, offset, length}): Finding => {
-        const value = text.subarray(offset, offset + length)
+        const value = wholeValue(text, offset, length)
         const fingerprint = createHmac('sha256', fingerprintKey).update(value).digest('hex').slice(0, 16)
-        return {rule, kind, line: lineAt(text, offset), length, fingerprint}
+        const sha256 = createHash('sha256').update(value).digest('hex')
+        return {rule, kind, line: lineAt(text, offset), length, fingerprint, sha256}
       })
     })
     port.postMessage({id: job.id, findings} satisfies ScanReply)

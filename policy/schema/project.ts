@@ -275,6 +275,11 @@ export const git = object('What a task may push.', {
       default: 'deny',
       ...ask,
     }),
+    allow: list(
+      'Values that look like secrets and are none, each as the SHA-256 of the value.',
+      text('SHA-256.', {pattern: '^[0-9a-f]{64}$', 'x-expected': '64 lower-case hex digits'}),
+      {default: [], ...ask},
+    ),
   }),
 })
 

@@ -4,6 +4,8 @@ export type AuditKind = (typeof auditKinds)[number]
 
 const ofDispatcher: Readonly<Record<string, AuditKind>> = {
   push: 'push',
+  'push.approve': 'push',
+  'push.reject': 'push',
   fetch: 'fetch',
   rest: 'api',
   graphql: 'api',

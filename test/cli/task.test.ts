@@ -5,6 +5,8 @@ import Attach from '../../cli/commands/attach.js'
 import Audit from '../../cli/commands/audit.js'
 import TaskExec from '../../cli/commands/task/exec.js'
 import TaskList from '../../cli/commands/task/list.js'
+import TaskApprove from '../../cli/commands/task/approve.js'
+import TaskReject from '../../cli/commands/task/reject.js'
 import TaskLogs from '../../cli/commands/task/logs.js'
 import TaskNew from '../../cli/commands/task/new.js'
 import TaskRm from '../../cli/commands/task/rm.js'
@@ -230,6 +232,46 @@ describe('task logs', () => {
     expect((await project.run(TaskLogs, 'login')).stdout).toBe('log of agent\n')
     expect((await project.run(TaskLogs, '--container', 'sidecar')).stdout).toBe('log of sidecar\n')
     expect((await project.run(TaskLogs, '--container', 'etcd')).code).toBe(2)
+  })
+})
+
+describe('task approve and reject', () => {
+  const request = '01JTEST'
+  const waiting = {
+    request,
+    task: 'login',
+    at: '2026-01-02T03:04:05.000Z',
+    repository: 'shop.git',
+    commands: [{old: '0'.repeat(40), new: 'a'.repeat(40), ref: 'refs/heads/login'}],
+    findings: [
+      {rule: 'github-token', type: 'blob', object: 'b'.repeat(40), path: 'a\u001b[31m.txt', line: 3},
+    ],
+  }
+
+  beforeEach(() => make('login'))
+
+  it('shows what waits, escaped, and decides the push that was named', async () => {
+    world.held = [waiting]
+    const {code, stdout} = await project.run(TaskApprove, 'login', '--request', request)
+    expect(code).toBe(0)
+    expect(stdout).toContain('refs/heads/login to aaaaaaaaaa')
+    expect(stdout).toContain('github-token in a\\u{1b}[31m.txt line 3, object bbbbbbbbbb')
+    expect(world.decided).toEqual([{op: 'held.decide', task: 'login', request, approve: true}])
+    const json = await project.run(TaskReject, '--json', '--request', request)
+    expect(JSON.parse(json.stdout)).toMatchObject({task: 'login', request, rejected: true})
+    expect(world.decided.at(-1)).toMatchObject({approve: false})
+  })
+
+  it('decides nothing without a terminal or a request, and says when nothing waits', async () => {
+    world.held = [waiting]
+    const {code, stderr} = await project.run(TaskApprove, 'login')
+    expect({code, stderr}).toEqual({
+      code: 2,
+      stderr: expect.stringContaining(`cage task approve login --request ${request}`),
+    })
+    world.held = []
+    expect((await project.run(TaskApprove, 'login', '--request', request)).code).toBe(6)
+    expect(world.decided).toEqual([])
   })
 })
 

@@ -8,7 +8,7 @@ import type {EgressGrant, GitGrant, SignedPart} from '../../policy/grant.js'
 import {generateGrantKey, newHandle, signGrant} from '../../policy/sign.js'
 import type {GrantRequest, PreparedGrant, TaskBlueprint, TaskProject} from '../../tasks/blueprint.js'
 import type {TaskContext} from '../../tasks/context.js'
-import {DispatcherControl} from '../../tasks/dispatcher.js'
+import {DispatcherControl, type HeldPush} from '../../tasks/dispatcher.js'
 import type {TaskPod} from '../../tasks/phase.js'
 import {FakeCluster, type FakeExecCall} from './fake-cluster.js'
 import {taskPodView} from './manifest-views.js'
@@ -92,6 +92,10 @@ export class TaskWorld {
     prepareGrant: (request) => Promise.resolve(grantFor(request)),
   }
 
+  /** what the dispatcher says is held, and what it was told about it */
+  held: HeldPush[] = []
+  readonly decided: unknown[] = []
+
   private readonly view = taskPodView()
 
   readonly blueprint: TaskBlueprint = {
@@ -159,6 +163,10 @@ export class TaskWorld {
       }
       this.documents.set(part.head.task, part)
     } else if (op === 'document.remove') this.documents.delete(request.task)
+    else if (op === 'held.list') {
+      call.stdout(`${JSON.stringify({held: this.held})}\n`)
+      return 0
+    } else if (op === 'held.decide') this.decided.push(request)
     else if (op === 'audit') {
       call.stdout(this.journal)
       return 0

@@ -23,7 +23,7 @@ const scan: ScanPool = {
     Promise.resolve(
       texts.map((text) =>
         Buffer.from(text).includes('SECRET')
-          ? [{rule: 'word', kind: 'format', line: 1, length: 6, fingerprint: '0'} as const]
+          ? [{rule: 'word', kind: 'format', line: 1, length: 6, fingerprint: '0', sha256: '1'} as const]
           : [],
       ),
     ),
@@ -127,6 +127,7 @@ describe('words for a person', () => {
       line: 3,
       length: 40,
       fingerprint: 'f',
+      sha256: '1',
       type: 'blob',
       object: A,
       path: 'src/a.js',

@@ -64,6 +64,7 @@ describe('defaults', () => {
         tags: [],
         deny: ['ci', '.gitmodules', '**/.gitattributes'],
         onFinding: 'deny',
+        allow: [],
       },
       network: {resolver: [], hosts: [], allowAddresses: []},
     })

@@ -164,7 +164,7 @@ describe('what waits for cage trust, in sentences', () => {
       {
         git: {
           push: {force: true, delete: true, tags: ['v/*'], deny: ['.gitmodules'], maxBlob: '1GiB'},
-          secrets: {onFinding: 'warn'},
+          secrets: {onFinding: 'warn', allow: ['ab'.repeat(32)]},
         },
       },
       [
@@ -174,6 +174,7 @@ describe('what waits for cage trust, in sentences', () => {
         'git: a task may change what "ci" protects',
         'git: a task may change what "**/.gitattributes" protects',
         'git: a task may push files of 1073741824 bytes',
+        `git: the value with SHA-256 ${'ab'.repeat(32)} is no secret`,
         'git: a secret in a push: warn',
       ],
     ],
