@@ -116,6 +116,7 @@ export class Exchange {
       response,
       facts,
       enforcement,
+      judged: [],
       note,
       sendContinue,
       tunnel: facts.websocket ? tunnel : undefined,

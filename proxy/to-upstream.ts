@@ -151,15 +151,14 @@ function callsIn(body: Body): (McpMessage | undefined)[] {
   return messages.length > 0 ? messages : [{method: 'notifications/initialized'}]
 }
 
-/** Whether another grant still lets a running exchange through. What its MCP calls were is no longer known: its host decides. */
-export function stillAllowed({facts, tunnel}: Visit, enforcement: Enforcement): boolean {
+/** Whether a new grant would let begin what runs. What nobody has judged yet is not; it may begin again. */
+export function stillAllowed({facts, judged}: Visit, enforcement: Enforcement): boolean {
   if (enforcement.isDispatcherHost(facts.host)) return true
-  if (enforcement.inspectsMcp(facts.host, facts.port)) return enforcement.knowsName(facts.host) !== undefined
-  return enforcement.decide(asked(facts, tunnel !== undefined)).decision !== 'deny'
+  return judged.length > 0 && judged.every((request) => enforcement.decide(request).decision !== 'deny')
 }
 
-function asked(facts: RequestFacts, websocket: boolean): EgressRequest {
-  const {host, port, scheme, method, path, query, contentType} = facts
+function asked(facts: RequestFacts): EgressRequest {
+  const {host, port, scheme, method, path, query, websocket, contentType} = facts
   return {
     host,
     port,
@@ -173,10 +172,12 @@ function asked(facts: RequestFacts, websocket: boolean): EgressRequest {
 }
 
 /** Every message must pass; the first that does not ends the request. Throws Denial. */
-function decide(messages: (McpMessage | undefined)[], {facts, enforcement, note}: Visit): EgressDecision {
+function decide(messages: (McpMessage | undefined)[], visit: Visit): EgressDecision {
+  const {facts, enforcement, note} = visit
+  visit.judged = messages.map((mcp) => ({...asked(facts), ...(mcp ? {mcp} : {})}))
   let result: EgressDecision | undefined
-  for (const mcp of messages) {
-    const decision = enforcement.decide({...asked(facts, facts.websocket), ...(mcp ? {mcp} : {})})
+  for (const request of visit.judged) {
+    const decision = enforcement.decide(request)
     if (decision.decision === 'deny') throw new Denial(decision.reason, {rule: decision.rule})
     if (result?.decision !== 'audit') result = decision
   }

@@ -1,3 +1,4 @@
+import type {EgressRequest} from '../policy/decide-egress.js'
 import type {AgentRequest, AgentResponse} from './agent.js'
 import type {AuditEvent} from './audit/record.js'
 import type {Budget} from './budget/budget.js'
@@ -19,6 +20,8 @@ export interface Visit {
   response: AgentResponse
   facts: RequestFacts
   enforcement: Enforcement
+  /** what the policy was asked and allowed, to be asked again when it changes; empty until then */
+  judged: readonly EgressRequest[]
   upstreams: Upstreams
   names: SyntheticNames
   limits: Limits
