@@ -68,17 +68,21 @@ export async function volumesIn(project: ProjectContext, namespace: string) {
   })
 }
 
-/** What answers on the machine and must never answer a pod: API server by both addresses, kubelet. */
+/** What answers on the machine and must never answer a pod: the kubelet, and the API server where it listens on a link. */
 export async function closedAddresses(project: ProjectContext): Promise<string[]> {
-  const {machine} = await project.machine()
-  const cluster = await project.cluster()
+  const {clusterKinds} = await import('../provision/cluster/kinds.js')
+  const {machine, record} = await project.machine()
+  const {api, closed} = clusterKinds[record.cluster]
   const {address} = await machine.facts()
+  const ports = Object.values(closed).map((port) => `${address}:${port}`)
+  // Its service leads to that link, and nowhere when it listens on loopback only.
+  if (api.listens === 'loopback') return ports
+  const cluster = await project.cluster()
   const service = await cluster.get<KubeObject & {spec?: {clusterIP?: string}}>({
     apiVersion: 'v1',
     kind: 'Service',
     name: 'kubernetes',
     namespace: 'default',
   })
-  const api = service?.spec?.clusterIP
-  return [`${address}:6443`, `${address}:10250`, ...(api ? [`${api}:443`] : [])]
+  return [...ports, ...(service?.spec?.clusterIP ? [`${service.spec.clusterIP}:443`] : [])]
 }

@@ -1,4 +1,6 @@
 import {CageError, ExitCode} from '../core/errors.js'
+import {chooseCluster, type ClusterChoice} from '../provision/cluster/choose-cluster.js'
+import {requireOwnSystem} from '../provision/cluster/microk8s.js'
 import {chooseDriver, thisComputer} from '../provision/machine/choose-driver.js'
 import type {MachineWanted} from '../provision/provisioning.js'
 import {readRecord} from '../provision/state/machine-record.js'
@@ -9,19 +11,21 @@ export async function machineWanted(project: ProjectContext): Promise<{wanted: M
   const {machine, cluster, project: name} = project.settings
   const {driver, why} = await driverOf(project)
   if (driver === 'none' || cluster.kind === 'existing') throw unavailable(driver, cluster.kind)
+  const {kind, why: whyKind} = await clusterOf(project, driver)
+  if (kind === 'microk8s') requireOwnSystem(driver)
   const wanted = {
     id: project.id,
     project: name,
     repository: project.repository.directory,
     driver,
-    cluster: cluster.kind === 'auto' ? ('kubeadm' as const) : cluster.kind,
+    cluster: kind,
     ...(machine.ssh ? {ssh: machine.ssh} : {}),
     ...(machine.image === undefined ? {} : {image: machine.image}),
     cpus: machine.cpus,
     memory: machine.memoryBytes,
     disk: machine.diskBytes,
   }
-  return {wanted, why}
+  return {wanted, why: [why, whyKind].filter((one) => one !== '').join('; ')}
 }
 
 /** A machine that is there keeps its driver. */
@@ -32,6 +36,15 @@ async function driverOf(
   if (record) return {driver: record.driver, why: ''}
   const {driver} = project.settings.machine
   return driver === 'auto' ? chooseDriver(thisComputer(project.places)) : {driver, why: ''}
+}
+
+/** A machine that is there keeps its cluster. */
+async function clusterOf(project: ProjectContext, driver: MachineWanted['driver']): Promise<ClusterChoice> {
+  const record = await readRecord(project.files.record)
+  if (record) return {kind: record.cluster, why: ''}
+  const {kind} = project.settings.cluster
+  if (kind === 'kubeadm' || kind === 'microk8s') return {kind, why: ''}
+  return chooseCluster(driver, thisComputer(project.places).arch)
 }
 
 function unavailable(driver: string, kind: string): CageError {

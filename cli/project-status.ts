@@ -1,12 +1,15 @@
+import type {Cluster} from '../kube/cluster.js'
 import {machineOpening} from './machine-opening.js'
 import {stateOf} from './machine-state.js'
 import type {Opening} from './openings.js'
 import {openingsOf, wideOpenings} from './openings.js'
 import type {ProjectContext} from './project-context.js'
+import type {Machine} from '../provision/machine/machine.js'
+import type {Upkeep} from '../provision/machine/upkeep.js'
 
 export interface ProjectStatus {
   project: string
-  machine: {driver: string; state: string; sharesKernel: boolean}
+  machine: {driver: string; state: string; sharesKernel: boolean; upkeep?: Upkeep[]}
   cluster: {kind: string; version: string; ready: boolean; userNamespaces: boolean; networkPolicy: string}
   dispatcher: {ready: boolean}
   openings: Opening[]
@@ -33,11 +36,17 @@ export async function statusOf(project: ProjectContext): Promise<ProjectStatus> 
   const up = state === 'running' || state === 'broken'
   return {
     project: name,
-    machine,
+    machine: {...machine, ...(up ? await upkeepOf(found.machine) : {})},
     cluster: {kind: found.record.cluster, ...(up ? await clusterStatus(project) : NO_CLUSTER)},
     dispatcher: {ready: up && (await dispatcherIsReady(project))},
     openings: [...openings, machineOpening(found.record.driver)],
   }
+}
+
+/** What keeps a guest in order; nothing where the system is somebody's or does not answer. */
+async function upkeepOf(machine: Machine): Promise<{upkeep?: Upkeep[]}> {
+  const upkeep = await machine.care?.(AbortSignal.timeout(10_000)).catch(() => undefined)
+  return upkeep ? {upkeep} : {}
 }
 
 async function clusterStatus(project: ProjectContext): Promise<typeof NO_CLUSTER> {
@@ -49,12 +58,26 @@ async function clusterStatus(project: ProjectContext): Promise<typeof NO_CLUSTER
       version: gitVersion,
       ready: nodes.length > 0 && nodes.every((node) => node.ready),
       userNamespaces: nodes.every((node) => node.userNamespaces),
-      // kubeadm brings no engine; the machine's firewall drops the same and is what counts.
-      networkPolicy: 'not enforced by this cluster; the machine firewall drops the same',
+      networkPolicy: await enforcement(project, cluster),
     }
   } catch {
     return NO_CLUSTER
   }
+}
+
+/** The machine's firewall drops the same and is what counts; this says what stands beside it. */
+async function enforcement(project: ProjectContext, cluster: Cluster): Promise<string> {
+  const [{clusterKinds}, {notedEnforcement}] = await Promise.all([
+    import('../provision/cluster/kinds.js'),
+    import('../provision/steps/network-policy.js'),
+  ])
+  const {record} = await project.machine()
+  if (!clusterKinds[record.cluster].networkPolicy)
+    return 'not enforced by this cluster; the machine firewall drops the same'
+  const found = await notedEnforcement(cluster, project.id)
+  if (found === 'enforced')
+    return 'enforced by this cluster, proved by trying; the machine firewall drops the same'
+  return 'not proved on this cluster; the machine firewall drops the same'
 }
 
 async function dispatcherIsReady(project: ProjectContext): Promise<boolean> {

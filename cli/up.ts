@@ -11,6 +11,8 @@ import {baseObjectsStep} from '../provision/steps/base-objects.js'
 import {dispatcherAddress, dispatcherStep} from '../provision/steps/dispatcher.js'
 import {imagesStep} from '../provision/steps/images.js'
 import {firewallStep, machineSteps} from '../provision/steps/machine.js'
+import {networkPolicyStep} from '../provision/steps/network-policy.js'
+import {clusterKinds} from '../provision/cluster/kinds.js'
 import {closedAddresses, clusterTraits, projectImages, volumesIn} from './cluster-facts.js'
 import {machineWanted} from './machine-wanted.js'
 import {openingsOf} from './openings.js'
@@ -58,6 +60,13 @@ export function upSteps(project: ProjectContext): Step[] {
       dispatcher: {address: await dispatcherAddress(await cluster(), project.id), port: 443},
       ...firewallOpenings(project),
     })),
+    networkPolicyStep({
+      id: project.id,
+      clock: project.clock,
+      promised: async () => clusterKinds[(await open()).cluster.kind].networkPolicy,
+      cluster,
+      transport: async () => (await open()).machine.transport,
+    }),
     repositoryStep(project),
     selfCheckStep({
       id: project.id,

@@ -20,6 +20,8 @@ export interface Check {
 export interface DoctorOptions extends Computer {
   /** of the machine that is wanted */
   driver: 'local' | 'lima' | 'vagrant' | 'ssh' | 'none'
+  /** absent = kubeadm */
+  cluster?: 'kubeadm' | 'microk8s'
   nodeVersion: string
   /** `$XDG_STATE_HOME` and `$XDG_CACHE_HOME` */
   stateHome: string
@@ -54,7 +56,8 @@ export async function doctorChecks(options: DoctorOptions): Promise<Check[]> {
   if (driver === 'lima' || driver === 'vagrant') checks.push(...(await guestChecks(driver, options)))
   if (driver === 'local') checks.push(rootCheck(uid, 'machine `local` makes namespaces, mounts and disks.'))
   if (platform !== 'linux') return checks
-  checks.push(...(await buildChecks(options)))
+  // What microk8s is comes from the store, into the machine.
+  if (options.cluster !== 'microk8s') checks.push(...(await buildChecks(options)))
   if (driver === 'local') checks.push(...(await localChecks(options)))
   if (driver !== 'ssh')
     checks.push(await diskCheck('disk for the machine', options.stateHome, 15), await memoryCheck())

@@ -25,6 +25,8 @@ export interface Step {
   check(tools: StepTools): Promise<boolean>
   act(tools: StepTools): Promise<string | undefined>
   verify?(tools: StepTools): Promise<boolean>
+  /** deadline and hints of what the step is about, where that is known only when it begins */
+  adapt?(): Promise<Pick<Step, 'deadlineMs' | 'hints'>>
 }
 
 export interface StepResult {
@@ -51,9 +53,10 @@ export async function runSteps(steps: readonly Step[], tools: PipelineTools): Pr
   return results
 }
 
-async function runStep(step: Step, {reporter, clock, signal}: PipelineTools): Promise<StepResult> {
+async function runStep(planned: Step, {reporter, clock, signal}: PipelineTools): Promise<StepResult> {
   const stopped = () => signal.aborted
-  if (stopped()) throw interrupted(step)
+  if (stopped()) throw interrupted(planned)
+  const step = {...planned, ...(await planned.adapt?.())}
   const begun = clock.now()
   const deadline = new AbortController()
   const timer = setTimeout(() => deadline.abort(), step.deadlineMs)

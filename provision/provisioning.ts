@@ -6,12 +6,16 @@ import {runOk} from '../core/process.js'
 import type {Runner} from '../core/runner.js'
 import type {ClusterInstaller} from './cluster/cluster.js'
 import {KubeadmCluster} from './cluster/kubeadm.js'
+import {Microk8sCluster, requireOwnSystem} from './cluster/microk8s.js'
 import {computerAddresses, LocalMachine} from './machine/local.js'
 import type {Machine, MachineWork} from './machine/machine.js'
 import {GuestMachine} from './machine/guest-machine.js'
 import {thisComputer} from './machine/choose-driver.js'
 import {guestKeys} from './machine/guest-keys.js'
 import {guestOf, guestTransport, orphan, virtualMachine} from './machine/guests.js'
+import {GuestSystem} from './machine/guest-system.js'
+import {GuestUpkeep} from './machine/upkeep.js'
+import type {VirtualMachine} from './machine/virtual-machine.js'
 import {RemoteNode} from './machine/remote-node.js'
 import {contactServer, knownAddresses, serverTransport, type SshAddress} from './machine/ssh-server.js'
 import {projectFiles, type ProjectFiles} from './state/layout.js'
@@ -19,6 +23,7 @@ import {takeLock} from './state/lock.js'
 import {readRecord, writeRecord, type MachineRecord} from './state/machine-record.js'
 import {FIRST_NETWORK, freeNetwork, networkOf} from './state/network.js'
 import {freeSshPort} from './state/ssh-port.js'
+import type {RemoteTransport} from './transport/transport.js'
 
 /** Where everything is, handed in from the edge. */
 export interface Places {
@@ -155,18 +160,22 @@ async function remove({machine}: ProjectMachine, directory: string, work: Machin
 
 async function open(places: Places, record: MachineRecord): Promise<ProjectMachine> {
   const files = projectFiles(places.stateHome, record.id)
-  const machine = await machineOf(places, record, files)
   const seccomp = await readFile(join(places.packageRoot, 'provision/guest/seccomp/cage.json'), 'utf8')
-  const parts = (work: MachineWork) => machine.parts(work)
+  if (record.cluster === 'microk8s') {
+    const machine = await systemOf(places, record, files)
+    return {record, files, machine, cluster: new Microk8sCluster({machine, record, seccomp})}
+  }
+  const {machine, node} = await nodeOf(places, record, files)
+  const parts = (work: MachineWork) => node.parts(work)
   return {record, files, machine, cluster: new KubeadmCluster({machine, record, parts, seccomp})}
 }
 
-/** Errors: MACHINE_DRIVER, exit 3. */
-async function machineOf(
+/** A machine with a node of cage's own, wherever that is. */
+async function nodeOf(
   places: Places,
   record: MachineRecord,
   files: ProjectFiles,
-): Promise<LocalMachine | RemoteNode | GuestMachine> {
+): Promise<{machine: Machine; node: LocalMachine | RemoteNode}> {
   const {runner, clock, packageRoot, cacheHome} = places
   const common = {
     runner,
@@ -176,34 +185,46 @@ async function machineOf(
     packageRoot,
     cache: join(cacheHome, 'cage'),
   }
-  if (record.cluster === 'kubeadm' && record.driver === 'local') return new LocalMachine(common)
-  if (record.cluster === 'kubeadm' && record.driver === 'ssh') {
+  const {driver, ssh} = record
+  if (driver === 'local') {
+    const node = new LocalMachine(common)
+    return {machine: node, node}
+  }
+  if (driver === 'ssh') {
     const host = serverTransport({...places, files}, record)
-    const {ssh} = record
-    return new RemoteNode({
-      ...common,
-      driver: 'ssh',
-      host,
-      knownAs: async () => (ssh ? knownAddresses(runner, ssh) : []),
-    })
+    const knownAs = async () => (ssh ? knownAddresses(runner, ssh) : [])
+    const node = new RemoteNode({...common, driver, host, knownAs})
+    return {machine: node, node}
   }
-  if (record.cluster === 'kubeadm' && (record.driver === 'lima' || record.driver === 'vagrant')) {
-    const {driver, id} = record
-    const keys = await guestKeys(files, id)
-    const guest = virtualMachine(driver, guestOf(record, keys), files.machine, {
-      ...places,
-      ...thisComputer(places),
-    })
-    const host = guestTransport(runner, guest, {id, files, keys})
-    // What a guest sends leaves through this computer's own sockets.
-    const knownAs = () => Promise.resolve(computerAddresses())
-    return new GuestMachine(guest, new RemoteNode({...common, driver, host, knownAs}))
-  }
-  throw new CageError(`cluster \`${record.cluster}\` is not available in this version`, {
-    code: 'MACHINE_DRIVER',
-    exitCode: ExitCode.precondition,
-    hints: ['Use `cluster.kind: kubeadm` in your own config.yaml.'],
-  })
+  const {guest, host} = await guestAndHost(places, record, driver, files)
+  // What a guest sends leaves through this computer's own sockets.
+  const knownAs = () => Promise.resolve(computerAddresses())
+  const node = new RemoteNode({...common, driver, host, knownAs})
+  return {machine: new GuestMachine(guest, node, new GuestUpkeep(host, packageRoot)), node}
+}
+
+/** A virtual machine whose own system runs the cluster. Errors: MACHINE_DRIVER, exit 3. */
+async function systemOf(places: Places, record: MachineRecord, files: ProjectFiles): Promise<Machine> {
+  const {driver} = record
+  requireOwnSystem(driver)
+  const {runner, packageRoot} = places
+  const {guest, host} = await guestAndHost(places, record, driver, files)
+  const around = computerAddresses
+  const system = new GuestSystem({driver, host, runner, record, packageRoot, around})
+  return new GuestMachine(guest, system, new GuestUpkeep(host, packageRoot))
+}
+
+async function guestAndHost(
+  places: Places,
+  record: MachineRecord,
+  driver: 'lima' | 'vagrant',
+  files: ProjectFiles,
+): Promise<{guest: VirtualMachine; host: RemoteTransport}> {
+  const {id} = record
+  const keys = await guestKeys(files, id)
+  const computer = {...places, ...thisComputer(places)}
+  const guest = virtualMachine(driver, guestOf(record, keys), files.machine, computer)
+  return {guest, host: guestTransport(places.runner, guest, {id, files, keys})}
 }
 
 /** Stands in for a record that is damaged: names are all that removing a machine needs. */
@@ -233,7 +254,7 @@ async function newRecord(places: Places, wanted: MachineWanted, signal: AbortSig
             ...(image === undefined ? {} : {image}),
             sshPort: await freeSshPort(stateHome, wanted.id),
             // A guest is a network of its own; always the same one, so that a lost record loses nothing.
-            network: networkOf(FIRST_NETWORK),
+            ...(cluster === 'kubeadm' ? {network: networkOf(FIRST_NETWORK)} : {}),
           }
     await writeRecord(projectFiles(stateHome, wanted.id).record, record)
     return record

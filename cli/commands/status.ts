@@ -18,6 +18,11 @@ export default class Status extends ProjectCommand<typeof Status> {
         ['part', 'state', 'detail'],
         [
           ['machine', machine.state, machine.driver],
+          ...(machine.upkeep ?? []).map(({name, on, detail}) => [
+            `machine ${name}`,
+            on ? 'on' : 'off',
+            detail,
+          ]),
           ['cluster', yes(cluster.ready, 'ready'), `${cluster.kind} ${cluster.version}`.trim()],
           [
             'user namespaces',

@@ -2,7 +2,6 @@ import {createReadStream} from 'node:fs'
 import {readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {pipeline} from 'node:stream/promises'
-import {parse, stringify} from 'yaml'
 import {CageError} from '../../core/errors.js'
 import {imagePrefix, type NodeParts} from '../machine/local-build.js'
 import type {Machine, MachineWork} from '../machine/machine.js'
@@ -10,6 +9,7 @@ import {output} from '../transport/output.js'
 import type {MachineRecord} from '../state/machine-record.js'
 import type {ClusterInstaller, ClusterState} from './cluster.js'
 import {kubeadmConfiguration} from './kubeadm-configuration.js'
+import {renamed} from './kubeconfig.js'
 
 export interface KubeadmOptions {
   machine: Machine
@@ -111,24 +111,4 @@ export async function importImage(
   throw new CageError(`cannot import ${reference}: ${said.trim().split('\n').at(-1) ?? ''}`, {
     code: 'IMAGE_IMPORT',
   })
-}
-
-interface Kubeconfig {
-  clusters: {name: string}[]
-  users: {name: string}[]
-  contexts: {name: string; context: {cluster: string; user: string}}[]
-  'current-context': string
-}
-
-/** Clients cache credentials by user name, so the names are the project's own. */
-function renamed(text: string, id: string): string {
-  const config = parse(text) as Kubeconfig
-  const user = `${id}-admin`
-  for (const entry of config.clusters) entry.name = id
-  for (const entry of config.users) entry.name = user
-  for (const entry of config.contexts) {
-    entry.name = id
-    entry.context = {...entry.context, cluster: id, user}
-  }
-  return stringify({...config, 'current-context': id}, {lineWidth: 0})
 }

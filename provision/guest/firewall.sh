@@ -17,8 +17,17 @@ set -euo pipefail
 special='0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24,
 	192.0.2.0/24, 192.88.99.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3'
 address='^[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?$'
-# The machine's own interfaces; every other one leads to a pod.
-outward='{ "lo", "eth0", "tap0" }'
+# How a node in namespaces is connected: its own interfaces are known, every other one leads to a pod.
+from_elsewhere='iifname { "lo", "eth0", "tap0" }'
+way_out='oifname "tap0"'
+input_rules='iifname { "lo", "eth0", "tap0" } accept
+			ct state established,related accept
+			drop'
+# A machine that is connected in another way says so here, in the same three words.
+if [ -e /etc/cage/firewall ]; then
+	# shellcheck source=provision/guest/vm/firewall
+	. /etc/cage/firewall
+fi
 
 die() {
 	echo "firewall: $*" >&2
@@ -52,7 +61,7 @@ apply)
 			;;
 		resolver)
 			valid "$a"
-			rules+="		oifname \"tap0\" ip daddr $a meta l4proto { tcp, udp } th dport 53 accept"$'\n'
+			rules+="		$way_out ip daddr $a meta l4proto { tcp, udp } th dport 53 accept"$'\n'
 			;;
 		computer)
 			valid "$a"
@@ -60,11 +69,11 @@ apply)
 			;;
 		public)
 			valid 0.0.0.0 "$b" "$a"
-			publics+="		oifname \"tap0\" $a dport $b accept"$'\n'
+			publics+="		$way_out $a dport $b accept"$'\n'
 			;;
 		opening)
 			valid "$a" "$c" "$b"
-			rules+="		oifname \"tap0\" ip daddr $a $b dport $c accept"$'\n'
+			rules+="		$way_out ip daddr $a $b dport $c accept"$'\n'
 			;;
 		*) die "unknown opening: $kind" ;;
 		esac
@@ -91,19 +100,17 @@ nft -f - <<-EOT
 			type filter hook forward priority filter - 10; policy drop;
 			ct state established,related accept
 			meta nfproto ipv6 drop
-			iifname $outward drop
+			$from_elsewhere drop
 	$rules  ip daddr @special drop
 			ip daddr @computer drop
 	$publics }
 		chain input {
 			type filter hook input priority filter - 10; policy accept;
-			iifname $outward accept
-			ct state established,related accept
-			drop
+			$input_rules
 		}
 		chain postrouting {
 			type nat hook postrouting priority srcnat; policy accept;
-			oifname "tap0" masquerade
+			$way_out masquerade
 		}
 	}
 EOT

@@ -5,7 +5,7 @@ set -uo pipefail
 
 # Process numbers of the containers of one name, or of all `others`.
 containers() {
-	find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | while read -r process; do
+	find /sys/fs/cgroup -path '*/kubepods*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u | while read -r process; do
 		name=$(cat "/proc/$process/comm" 2>/dev/null) || continue
 		case $name in
 		kube-apiserver | etcd) if [ "$1" = "$name" ]; then echo "$process"; fi ;;
@@ -24,7 +24,12 @@ end() { # whom, signal, tenths of a second
 	done
 }
 
-sv -w 5 stop /run/sv/kubelet >/dev/null
+if [ -d /run/sv/kubelet ]; then
+	sv -w 5 stop /run/sv/kubelet >/dev/null
+else
+	# Not disabled: the next boot brings it back.
+	snap stop microk8s.daemon-kubelite >/dev/null
+fi
 end others TERM 100
 # It would wait for its watchers, which are gone.
 end kube-apiserver KILL 20

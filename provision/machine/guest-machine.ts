@@ -1,19 +1,23 @@
-import type {NodeParts} from './local-build.js'
 import type {Machine, MachineFacts, MachineState, MachineWork} from './machine.js'
-import type {RemoteNode} from './remote-node.js'
+import type {GuestUpkeep, Upkeep} from './upkeep.js'
 import type {VirtualMachine} from './virtual-machine.js'
 
-/** A node in a virtual machine of this computer: the guest is made and booted, then it is a server like any other. */
+/**
+ * A virtual machine of this computer and what runs the cluster in it: a node as on any server, or its own system. The guest
+ * is made and booted first.
+ */
 export class GuestMachine implements Machine {
   readonly driver: 'lima' | 'vagrant'
   readonly transport: Machine['transport']
   private readonly guest: VirtualMachine
-  private readonly node: GuestNode
+  private readonly node: Machine
+  private readonly upkeep: GuestUpkeep
 
   /** `node` is reached through the guest's SSH; it is asked only while the guest runs. */
-  constructor(guest: VirtualMachine, node: GuestNode) {
+  constructor(guest: VirtualMachine, node: Machine, upkeep: GuestUpkeep) {
     this.guest = guest
     this.node = node
+    this.upkeep = upkeep
     this.driver = guest.driver
     this.transport = node.transport
   }
@@ -34,6 +38,13 @@ export class GuestMachine implements Machine {
     await this.guest.start(work)
     if ((await this.node.state()) === 'absent') await this.node.create(work)
     await this.node.start(work)
+    work.detail('switching on updates and time')
+    await this.upkeep.apply(work.signal)
+  }
+
+  /** what keeps the guest in order; only while it runs */
+  care(signal: AbortSignal): Promise<Upkeep[]> {
+    return this.upkeep.state(signal)
   }
 
   async stop(work: MachineWork): Promise<void> {
@@ -60,11 +71,4 @@ export class GuestMachine implements Machine {
   close(): Promise<void> {
     return this.node.close()
   }
-
-  parts(work: MachineWork): Promise<NodeParts> {
-    return this.node.parts(work)
-  }
 }
-
-/** What of a remote node a guest needs. */
-export type GuestNode = Machine & Pick<RemoteNode, 'parts'>

@@ -1,4 +1,5 @@
 import type {Transport} from '../transport/transport.js'
+import type {Upkeep} from './upkeep.js'
 
 /**
  * `absent`: nothing of it exists. `stopped`: its files exist. `running`: commands can be run on it.
@@ -47,5 +48,7 @@ export interface Machine {
   api(): Promise<{host: string; port: number}>
   /** ends connections and tunnels; the machine stays as it is */
   close(): Promise<void>
+  /** what keeps a system that is cage's own in order; absent where the system is somebody's */
+  care?(signal: AbortSignal): Promise<Upkeep[]>
   readonly transport: Transport
 }

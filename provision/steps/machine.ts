@@ -1,19 +1,18 @@
 import {join} from 'node:path'
-import {runOk} from '../../core/process.js'
-import {contentHash} from '../build-cache.js'
+import {clusterKinds} from '../cluster/kinds.js'
 import {demandAll, doctorChecks} from '../doctor.js'
 import {applyFirewall, firewallIs, type FirewallSettings} from '../firewall.js'
+import {bringScripts, scriptsAreThere} from '../guest-scripts.js'
 import {thisComputer} from '../machine/choose-driver.js'
 import {kubernetesIsBuilt} from '../machine/local-build.js'
 import type {Step} from '../pipeline.js'
 import type {MachineWanted, Places, ProjectMachine} from '../provisioning.js'
 import {readIfThere, writePrivate} from '../state/files.js'
-import {output} from '../transport/output.js'
 
 type Open = () => Promise<ProjectMachine>
 
 /** The driver of the machine, and why `auto` took no stronger one; empty when nobody has to be told. */
-type Wanted = () => Promise<{wanted: Pick<MachineWanted, 'driver'>; why: string}>
+type Wanted = () => Promise<{wanted: Pick<MachineWanted, 'driver' | 'cluster'>; why: string}>
 
 /** From nothing to a cluster that answers, in order. `open` makes the project's record when there is none. */
 export function machineSteps(places: Places, open: Open, wanted: Wanted): Step[] {
@@ -32,6 +31,7 @@ function preflightStep(places: Places, wanted: Wanted): Step {
       const checks = await doctorChecks({
         ...thisComputer(places),
         driver: machine.driver,
+        cluster: machine.cluster,
         nodeVersion: process.version,
         stateHome,
         cacheHome,
@@ -67,34 +67,35 @@ function machineStep(open: Open): Step {
 
 /** cage's scripts on the machine are those of this cage. */
 function transportStep({packageRoot, runner}: Places, open: Open): Step {
-  const guest = join(packageRoot, 'provision/guest')
-  const mark = '/usr/local/lib/cage/.content'
+  const scripts = async (signal: AbortSignal) => ({
+    packageRoot,
+    runner,
+    signal,
+    transport: (await open()).machine.transport,
+  })
   return {
     name: 'transport',
     deadlineMs: 60_000,
     hints: ['Run `cage down`, then `cage up`.'],
-    check: async ({signal}) => {
-      const {machine} = await open()
-      const {code, stdout} = await machine.transport.run({argv: ['cat', mark], signal, timeoutMs: 20_000})
-      return code === 0 && stdout.toString() === (await contentHash([guest], []))
-    },
+    check: async ({signal}) => scriptsAreThere(await scripts(signal)),
     act: async ({signal, detail}) => {
       detail('copying scripts')
-      const {machine} = await open()
-      const archive = await runOk(runner, {argv: ['tar', '-C', guest, '-c', '.'], signal})
-      const into = ['tar', '-C', '/usr/local/lib/cage', '-x', '--no-same-owner'] as const
-      await output(machine.transport, {argv: into, input: archive, signal})
-      await machine.transport.writeFile(mark, await contentHash([guest], []), '0644')
+      await bringScripts(await scripts(signal))
       return undefined
     },
   }
 }
 
 function clusterStep(open: Open): Step {
+  const again = 'Run `cage down`, then `cage up`.'
   return {
     name: 'cluster',
-    deadlineMs: 10 * 60_000,
-    hints: ['Look at /var/log/kubelet/current with `cage machine ssh`.', 'Run `cage down`, then `cage up`.'],
+    deadlineMs: clusterKinds.kubeadm.deadlineMs,
+    hints: [clusterKinds.kubeadm.hint, again],
+    adapt: async () => {
+      const {deadlineMs, hint} = clusterKinds[(await open()).cluster.kind]
+      return {deadlineMs, hints: [hint, again]}
+    },
     check: async ({signal}) => {
       const {cluster, files} = await open()
       return (await cluster.state(signal)) === 'ready' && (await readIfThere(files.kubeconfig)) !== undefined
@@ -102,7 +103,7 @@ function clusterStep(open: Open): Step {
     act: async (work) => {
       const {cluster, files} = await open()
       const before = await cluster.state(work.signal)
-      if (before === 'absent') await cluster.install(work)
+      if (before !== 'ready') await cluster.install(work)
       await writePrivate(files.kubeconfig, await cluster.kubeconfig())
       work.detail('waiting until it is ready')
       return before === 'absent' ? 'installed' : undefined

@@ -1,7 +1,9 @@
+import {spawnSync} from 'node:child_process'
 import {readFileSync} from 'node:fs'
 import {describe, expect, it} from '@jest/globals'
-import {parseAllDocuments} from 'yaml'
+import {parse, parseAllDocuments} from 'yaml'
 import {kubeadmConfiguration} from '../../../provision/cluster/kubeadm-configuration.js'
+import {microk8sConfiguration} from '../../../provision/cluster/microk8s-configuration.js'
 import {persistentVolume} from '../../../provision/cluster/volumes.js'
 import {cniConfiguration, containerdConfiguration} from '../../../provision/machine/node-configuration.js'
 import {networkOf} from '../../../provision/state/network.js'
@@ -57,6 +59,19 @@ describe('what a node is configured with', () => {
     const ofUser = Number(/^ulimit -u (\d+)$/m.exec(service)?.[1])
     expect(ofUser).toBeGreaterThan(1000)
     expect(ofPod - ofUser).toBeGreaterThan(400)
+  })
+
+  it('microk8s: its launch configuration', () => {
+    expectGolden('provision/microk8s.yaml', microk8sConfiguration())
+  })
+
+  it('microk8s: a shell that reads the arguments of its services gets each as one word', () => {
+    const {extraKubeletArgs} = parse(microk8sConfiguration()) as {extraKubeletArgs: Record<string, string>}
+    const file = Object.entries(extraKubeletArgs).map(([name, value]) => `${name}=${value}`)
+    const script = 'declare -a args="($1)"; printf "%s\\n" "${args[@]}"'
+    const {stdout, stderr} = spawnSync('bash', ['-c', script, 'bash', file.join('\n')], {encoding: 'utf8'})
+    expect(stderr).toBe('')
+    expect(stdout.trim().split('\n')).toEqual(file.map((line) => line.replaceAll('"', '')))
   })
 
   it('containerd', () => {

@@ -4,8 +4,9 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
 import {guestKeys} from '../../../provision/machine/guest-keys.js'
-import {GuestMachine, type GuestNode} from '../../../provision/machine/guest-machine.js'
-import type {MachineState} from '../../../provision/machine/machine.js'
+import {GuestMachine} from '../../../provision/machine/guest-machine.js'
+import type {Machine, MachineState} from '../../../provision/machine/machine.js'
+import type {GuestUpkeep} from '../../../provision/machine/upkeep.js'
 import type {VirtualMachine} from '../../../provision/machine/virtual-machine.js'
 import {projectFiles} from '../../../provision/state/layout.js'
 import {writeRecord} from '../../../provision/state/machine-record.js'
@@ -45,7 +46,8 @@ function world(guest: MachineState, node: MachineState) {
       stop: act('node', 'stop', 'stopped'),
       destroy: act('node', 'destroy', 'absent'),
       close: act('node', 'close'),
-    } as unknown as GuestNode,
+    } as unknown as Machine,
+    {apply: act('guest', 'upkeep')} as unknown as GuestUpkeep,
   )
   return {machine, asked, state}
 }
@@ -58,7 +60,7 @@ describe('a node in a virtual machine', () => {
     expect(await machine.state()).toBe('stopped')
     await machine.start(work)
     expect(await machine.state()).toBe('running')
-    expect(asked).toEqual(['guest create', 'guest start', 'node create', 'node start'])
+    expect(asked).toEqual(['guest create', 'guest start', 'node create', 'node start', 'guest upkeep'])
   })
 
   it.each<[MachineState, MachineState, MachineState]>([
