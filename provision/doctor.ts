@@ -90,7 +90,7 @@ async function buildChecks(options: DoctorOptions): Promise<Check[]> {
 }
 
 /** Throws PRECONDITION (exit 3) that names each missing thing; its hints are the commands that fix it. */
-export function demandAll(checks: readonly Check[], where = 'this computer'): void {
+export function demandAll(checks: readonly Check[], where?: string): void {
   const missing = checks.filter(({ok, required}) => required && !ok)
   if (missing.length === 0) return
   const packages = missing.flatMap(({fix}) => /^apt-get install -y (\S+)$/.exec(fix ?? '')?.[1] ?? [])
@@ -98,14 +98,14 @@ export function demandAll(checks: readonly Check[], where = 'this computer'): vo
     fix === undefined || fix.startsWith('apt-get install') ? [] : [fix],
   )
   throw new CageError(
-    `missing on ${where}: ${missing.map(({name, found}) => `${name} (${found})`).join(', ')}`,
+    `missing on ${where ?? 'this computer'}: ${missing.map(({name, found}) => `${name} (${found})`).join(', ')}`,
     {
       code: 'PRECONDITION',
       exitCode: ExitCode.precondition,
       hints: [
         ...(packages.length > 0 ? [`apt-get install -y ${[...new Set(packages)].sort().join(' ')}`] : []),
         ...others,
-        'Run `cage doctor` to see everything that cage needs.',
+        ...(where === undefined ? ['Run `cage doctor` to see everything that cage needs.'] : []),
       ],
     },
   )

@@ -133,6 +133,10 @@ async function meet(
   if (code === 0 && lines.includes('done') && user !== undefined && file !== undefined) {
     return {user, file, hostKeys: values('hostkey'), made: values('made')}
   }
+  if (code === 78) {
+    const [, name = 'an unknown system'] = /\((.+)\)$/.exec(values('system')[0] ?? '') ?? []
+    throw unfit(server, `it runs ${name}`)
+  }
   throw notMet(server, code, stderr)
 }
 
@@ -190,7 +194,7 @@ async function settle(
 ): Promise<ProjectNetwork> {
   const script = (name: string) => readFile(join(packageRoot, 'provision/guest/node', name), 'utf8')
   try {
-    demandAll(await serverChecks(host, packageRoot), `the server ${server.host}`)
+    demandAll(await serverChecks(host, packageRoot, project.id), `the server ${server.host}`)
     const owner = `${userInfo().username}@${hostname()}:${project.repository}`
     const argv = [
       'sh',
@@ -228,12 +232,12 @@ async function revoke(host: RemoteTransport, script: string, publicKey: string, 
   await output(host, {argv: ['sh', '-c', wrapper, 'sh', script, publicKey, met.file, made]})
 }
 
-/** What a node needs there, found by trying. */
-export async function serverChecks(host: RemoteTransport, packageRoot: string): Promise<Check[]> {
+/** What the node of a project needs there, found by trying. */
+async function serverChecks(host: RemoteTransport, packageRoot: string, id: string): Promise<Check[]> {
   const script = await readFile(join(packageRoot, 'provision/guest/node/check.sh'), 'utf8')
   const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
   const text = await output(host, {
-    argv: ['bash', '-c', script, 'bash', machine, String(SERVER_GIB)],
+    argv: ['bash', '-c', script, 'bash', machine, String(SERVER_GIB), id],
     timeoutMs: 60_000,
   })
   return text

@@ -3,15 +3,22 @@
 # What a login shell prints before does not matter: every line that counts begins with MARK.
 #
 # usage: first-contact.sh MARK PUBLIC_KEY
-# Prints: MARK user NAME | MARK system NAME ARCHITECTURE | MARK file PATH | MARK made PATH | MARK hostkey TYPE BASE64 | MARK done
-# Exit code 77: the user is not root and may not become root without a password.
+# Prints: MARK user NAME | MARK system IDS (NAME) | MARK file PATH | MARK made PATH | MARK hostkey TYPE BASE64 | MARK done
+# Exit code 77: the user is not root and may not become root without a password. 78: neither Debian nor Ubuntu.
 set -eu
 
 mark=$1 key=$2
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+# shellcheck source=/dev/null
+system() { if [ -r /etc/os-release ]; then (. /etc/os-release && echo "${ID-} ${ID_LIKE-} (${PRETTY_NAME-})"); else echo "($(uname -s))"; fi; }
+system=$(system)
+echo "$mark system $system"
+case " ${system%%(*} " in
+*' debian '* | *' ubuntu '*) ;;
+*) exit 78 ;;
+esac
 if ! root true 2>/dev/null; then exit 77; fi
 echo "$mark user $(id -un)"
-echo "$mark system $(uname -s) $(uname -m)"
 
 umask 077
 file=$HOME/.ssh/authorized_keys

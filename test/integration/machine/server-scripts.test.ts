@@ -92,6 +92,52 @@ describe('the key on a server', () => {
   })
 })
 
+describe('a server that cannot be used', () => {
+  const release = (text: string) => {
+    writeFileSync(join(world, 'os-release'), text)
+    const cover =
+      'mount --bind "$1" /etc/os-release && HOME="$2" exec sh "$3" MARK "ssh-ed25519 AAAAone cage"'
+    const argv = ['--mount', 'sh', '-c', cover, 'sh', join(world, 'os-release'), join(world, 'home')]
+    const {status, stdout} = spawnSync('unshare', [...argv, script('first-contact.sh')], {encoding: 'utf8'})
+    return {code: status, stdout}
+  }
+
+  itUnless(obstacle, 'is told by its distribution before it is touched', () => {
+    for (const text of ['ID=alpine\nPRETTY_NAME="Alpine Linux v3.20"\n', 'ID=debianesque\n', '']) {
+      expect(release(text).code).toBe(78)
+      expect(existsSync(join(world, 'home/.ssh'))).toBe(false)
+    }
+    expect(release('ID=alpine\nPRETTY_NAME="Alpine Linux v3.20"\n').stdout).toContain(
+      '(Alpine Linux v3.20)\n',
+    )
+    for (const text of ['ID=debian\n', 'ID=ubuntu\nID_LIKE=debian\n', 'ID=pop\nID_LIKE="ubuntu debian"\n'])
+      expect(release(text).code).toBe(0)
+  })
+
+  const checks = (...args: string[]) => {
+    const {stdout} = there(['bash', script('check.sh'), ...args])
+    return new Map(stdout.split('\n').map((line) => line.split('\t') as [string, string]))
+  }
+
+  itUnless(
+    obstacle,
+    'is told by its processor and its disk, on which the project’s own files are no burden',
+    () => {
+      expect(checks('riscv64', '1', 'one-00000001').get('the same processor as this computer')).toBe('no')
+      const free = Number(
+        spawnSync('df', ['--output=avail', '-B1G', world], {encoding: 'utf8'}).stdout.split('\n')[1],
+      )
+      expect(checks('x86_64', String(free - 1), 'one-00000001').get('free space at /var/lib')).toBe('yes')
+      expect(checks('x86_64', String(free + 2), 'one-00000001').get('free space at /var/lib')).toBe('no')
+      mkdirSync(join(base(), 'one-00000001'), {recursive: true})
+      spawnSync('fallocate', ['-l', '4G', join(base(), 'one-00000001/disk.img')])
+      const after = checks('x86_64', String(free - 1), 'one-00000001').get('free space at /var/lib')
+      const others = checks('x86_64', String(free - 1), 'two-00000002').get('free space at /var/lib')
+      expect([after, others]).toEqual(['yes', 'no'])
+    },
+  )
+})
+
 describe('layers on a server', () => {
   const sum = (content: Buffer | string) =>
     spawnSync('sha256sum', {input: content, encoding: 'utf8'}).stdout.split(' ')[0] ?? ''

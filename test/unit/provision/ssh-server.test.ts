@@ -39,6 +39,7 @@ describe('first contact', () => {
   it.each([
     ['another host key', 255, '@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @', 'HOST_KEY_CHANGED'],
     ['no sudo', 77, '', 'SUDO_NEEDED'],
+    ['a system that is neither Debian nor Ubuntu', 78, '', 'SERVER_UNFIT'],
     ['no way in', 255, 'me@server: Permission denied (publickey).', 'SSH_NO_ACCESS'],
     ['a shell that says nothing', 0, '', 'SSH_NO_ACCESS'],
   ])('names %s, with what to do', async (_, code, stderr, expected) => {
