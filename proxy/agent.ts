@@ -1,7 +1,7 @@
 import {ServerResponse} from 'node:http'
 import type {Writable} from 'node:stream'
 import type {BodySource} from './body.js'
-import type {Headers, RequestHead} from './facts.js'
+import {flat, type Headers, type RequestHead} from './facts.js'
 
 /** A request as the agent sent it, in the form of HTTP/1 whichever version it speaks. Nothing in it was judged yet. */
 export interface AgentRequest extends RequestHead, BodySource {
@@ -60,7 +60,13 @@ export class Http1Response implements AgentResponse {
   }
 
   start(status: number, headers: Headers): void {
-    this.#response.writeHead(status, headers.flat())
+    this.#response.writeHead(status, flat(headers))
+    const {socket} = this.#response
+    // What of the body is there already goes out in the same write.
+    if (socket) {
+      socket.cork()
+      process.nextTick(() => socket.uncork())
+    }
     this.#response.flushHeaders()
   }
 

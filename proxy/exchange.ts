@@ -61,7 +61,12 @@ export class Exchange {
     asked: Asked = {},
   ): Promise<void> {
     const started = performance.now()
-    const note: Note = {requestId: newRequestId()}
+    const note: Note = {
+      kind: 'request',
+      decision: 'deny',
+      reason: 'internal_error',
+      requestId: newRequestId(),
+    }
     try {
       const outcome = await this.#run(request, response, connection, note, asked)
       note.bytesUp = outcome.bytesUp
@@ -80,9 +85,9 @@ export class Exchange {
       note.status = denial.status
       answer(request, response, note, denial)
     }
-    const ms = Math.round(performance.now() - started)
-    const kind = note.status === 101 ? 'tunnel' : 'request'
-    this.#parts.records.write({kind, decision: 'deny', reason: 'internal_error', ...note, ms})
+    if (note.status === 101) note.kind = 'tunnel'
+    note.ms = Math.round(performance.now() - started)
+    this.#parts.records.write(note)
   }
 
   async #run(
@@ -92,22 +97,24 @@ export class Exchange {
     note: Note,
     asked: Asked,
   ): Promise<Outcome> {
-    const {grants, ...parts} = this.#parts
-    if (!parts.records.admitting) throw new Denial('audit_unavailable', {status: 503})
+    const {grants, names, limits, budget, dialer, held, records} = this.#parts
+    if (!records.admitting) throw new Denial('audit_unavailable', {status: 503})
     const {state} = grants
     if (state.kind === 'closed') throw new Denial(state.reason, {detail: state.detail})
     const {enforcement} = state
     note.revision = enforcement.grant.revision
     if (asked.malformed) throw asked.malformed
     const facts = requestFacts(request, connection, note.requestId ?? '')
-    Object.assign(note, {host: facts.host, port: facts.port, method: facts.method})
+    note.host = facts.host
+    note.port = facts.port
+    note.method = facts.method
     const {tunnel} = asked
     if (tunnel && facts.hasBody) throw new Denial('upgrade_with_body', {status: 400})
     if (facts.websocket && !tunnel) throw new Denial('upgrade_incomplete', {status: 400})
     if (facts.websocket && enforcement.isDispatcherHost(facts.host)) throw new Denial('websocket_not_allowed')
     const toDispatcher = enforcement.isDispatcherHost(facts.host)
     // Work that is done must still get home.
-    if (!toDispatcher) parts.budget.requireTime(enforcement.grant.budget)
+    if (!toDispatcher) budget.requireTime(enforcement.grant.budget)
     const sendContinue = () => {
       if (asked.expectsContinue) response.sendContinue()
     }
@@ -120,7 +127,11 @@ export class Exchange {
       note,
       sendContinue,
       tunnel: facts.websocket ? tunnel : undefined,
-      ...parts,
+      names,
+      limits,
+      budget,
+      dialer,
+      held,
       upstreams: this.#upstreamsFor(enforcement),
     }
     this.#running.add(visit)
@@ -180,7 +191,7 @@ function describe(note: Note, denial: Denial, connection: ConnectionTarget): voi
   const host = note.host ?? connection.host ?? connection.sni
   Object.assign(note, {reason, port: note.port ?? connection.port})
   // What was allowed and failed stays allowed in the record.
-  if (!denial.failed || note.decision === undefined) {
+  if (!denial.failed || note.decision === 'deny') {
     Object.assign(note, {decision: 'deny', rule})
     delete note.would
   }

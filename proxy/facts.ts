@@ -67,6 +67,16 @@ const replaced: ReadonlySet<string> = new Set([
   'x-method-override',
 ])
 
+/** What stands for one thing only, and so may stand there once. */
+const single: ReadonlySet<string> = new Set([
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'host',
+  'transfer-encoding',
+  'upgrade',
+])
+
 /** Tokens of `Connection` that name only what is stripped anyhow. */
 const connectionTokens: ReadonlySet<string> = new Set(['close', 'keep-alive', ...hopByHop])
 
@@ -76,13 +86,8 @@ export function newRequestId(): string {
 
 /** Throws Denial for whatever two parsers could read in two ways. */
 export function requestFacts(request: RequestHead, connection: ConnectionTarget, id: string): RequestFacts {
-  const raw = headerPairs(request.rawHeaders)
-  const one = (name: string): string | undefined => {
-    const values = raw.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value)
-    if (values.length > 1) throw new Denial('header_repeated', {status: 400, detail: name})
-    return values[0]
-  }
-  const host = one('host')
+  const {one, forwarded, trailers} = readHeaders(request.rawHeaders)
+  const host = one.get('host')
   if (host === undefined) throw new Denial('host_missing', {status: 400})
   const url = request.url ?? ''
   if (url.length > MAX_URL) throw new Denial('url_too_long', {status: 414})
@@ -94,24 +99,52 @@ export function requestFacts(request: RequestHead, connection: ConnectionTarget,
   const method = request.method ?? ''
   // They echo the request, credentials included, or open what is not looked into.
   if (/^(TRACE|TRACK|CONNECT)$/i.test(method)) throw new Denial('method_not_allowed', {status: 405})
-  checkConnectionHeader(raw)
-  const length = one('content-length')
+  const length = one.get('content-length')
   const contentLength = length === undefined ? undefined : Number(length)
   return {
-    ...endpoint,
-    ...target,
+    scheme: endpoint.scheme,
+    host: endpoint.host,
+    port: endpoint.port,
+    path: target.path,
+    query: target.query,
     id,
     method,
     rawTarget,
-    headers: raw.filter(([name]) => !hopByHop.has(name.toLowerCase()) && !replaced.has(name.toLowerCase())),
-    contentType: one('content-type')?.split(';', 1)[0]?.trim().toLowerCase(),
-    contentEncoding: encodings(one('content-encoding')),
+    headers: forwarded,
+    contentType: one.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase(),
+    contentEncoding: encodings(one.get('content-encoding')),
     contentLength,
-    hasBody: request.http2?.hasBody ?? ((contentLength ?? 0) > 0 || one('transfer-encoding') !== undefined),
-    websocket: one('upgrade')?.trim().toLowerCase() === 'websocket',
+    hasBody: request.http2?.hasBody ?? ((contentLength ?? 0) > 0 || one.has('transfer-encoding')),
+    websocket: one.get('upgrade')?.trim().toLowerCase() === 'websocket',
     http2: request.http2 !== undefined,
-    trailers: raw.some(([name, value]) => name.toLowerCase() === 'te' && value === 'trailers'),
+    trailers,
   }
+}
+
+interface ReadHeaders {
+  /** by name, lower case */
+  one: ReadonlyMap<string, string>
+  forwarded: Headers
+  trailers: boolean
+}
+
+/** One pass over the block. Throws Denial. */
+function readHeaders(raw: readonly string[]): ReadHeaders {
+  const one = new Map<string, string>()
+  const forwarded: Headers = []
+  let trailers = false
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    const value = raw[index + 1] ?? ''
+    const folded = name.toLowerCase()
+    if (single.has(folded)) {
+      if (one.has(folded)) throw new Denial('header_repeated', {status: 400, detail: folded})
+      one.set(folded, value)
+    } else if (folded === 'connection') checkConnectionHeader(value)
+    else if (folded === 'te' && value === 'trailers') trailers = true
+    if (!hopByHop.has(folded) && !replaced.has(folded)) forwarded.push([name, value])
+  }
+  return {one, forwarded, trailers}
 }
 
 export function headerPairs(raw: readonly string[]): Headers {
@@ -120,28 +153,46 @@ export function headerPairs(raw: readonly string[]): Headers {
   return pairs
 }
 
+/** Names and values in turn, as Node wants them. */
+export function flat(headers: Headers): string[] {
+  const lines: string[] = []
+  for (const [name, value] of headers) lines.push(name, value)
+  return lines
+}
+
 /** `Connection: authorization` would take a header away behind the back of whoever judged it. */
-function checkConnectionHeader(headers: Headers): void {
-  for (const [name, value] of headers) {
-    if (name.toLowerCase() !== 'connection') continue
-    for (const token of value.split(',')) {
-      if (token.trim() !== '' && !connectionTokens.has(token.trim().toLowerCase())) {
-        throw new Denial('connection_header', {status: 400})
-      }
+function checkConnectionHeader(value: string): void {
+  for (const token of value.split(',')) {
+    if (token.trim() !== '' && !connectionTokens.has(token.trim().toLowerCase())) {
+      throw new Denial('connection_header', {status: 400})
     }
   }
 }
 
 function encodings(value: string | undefined): string[] {
-  const names = (value ?? '').split(',').map((name) => name.trim().toLowerCase())
+  if (value === undefined) return []
+  const names = value.split(',').map((name) => name.trim().toLowerCase())
   return names.filter((name) => name !== '' && name !== 'identity')
 }
 
 /** The response's headers that travel on: nothing of this hop, nothing that leads around the sidecar. */
 export function endToEnd(headers: Headers): Headers {
-  const named = headers
-    .filter(([name]) => name.toLowerCase() === 'connection')
-    .flatMap(([, value]) => value.split(',').map((token) => token.trim().toLowerCase()))
-  const dropped = new Set([...hopByHop, ...named, 'alt-svc'])
-  return headers.filter(([name]) => !dropped.has(name.toLowerCase()))
+  let named: Set<string> | undefined
+  const kept: Headers = []
+  for (const header of headers) {
+    const name = header[0].toLowerCase()
+    if (name === 'connection') named = tokensOf(header[1], named)
+    else if (name !== 'alt-svc' && !hopByHop.has(name)) kept.push(header)
+  }
+  return named ? kept.filter(([name]) => !named.has(name.toLowerCase())) : kept
+}
+
+/** What `Connection` names besides what is stripped anyhow. */
+function tokensOf(value: string, known?: Set<string>): Set<string> | undefined {
+  let tokens = known
+  for (const token of value.split(',')) {
+    const folded = token.trim().toLowerCase()
+    if (!connectionTokens.has(folded)) (tokens ??= new Set()).add(folded)
+  }
+  return tokens
 }

@@ -38,7 +38,7 @@ export function forward(
     const {body} = outgoing
     if (Buffer.isBuffer(body)) relay.outcome.bytesUp = body.length
     const isWhole = body === null || Buffer.isBuffer(body)
-    sender.send({...outgoing, body: isWhole ? body : counted(body, relay.outcome)}, relay)
+    sender.send(isWhole ? outgoing : {...outgoing, body: counted(body, relay.outcome)}, relay)
   })
 }
 
@@ -105,14 +105,17 @@ class Relay implements UpstreamAnswer {
   }
 
   onEnd(trailers: Headers): void {
-    const {replacements} = this.#outgoing
-    const after = endToEnd(trailers)
-    this.#response.trail(
-      replacements ? after.map(([name, value]) => [name, scrubText(value, replacements)]) : after,
-    )
+    if (trailers.length > 0) this.#trail(endToEnd(trailers))
     this.#sink?.end()
     this.#drain()
     this.#settle()
+  }
+
+  #trail(trailers: Headers): void {
+    const {replacements} = this.#outgoing
+    this.#response.trail(
+      replacements ? trailers.map(([name, value]) => [name, scrubText(value, replacements)]) : trailers,
+    )
   }
 
   onError(error: Error): void {
@@ -130,6 +133,7 @@ class Relay implements UpstreamAnswer {
   /** On hosts with credentials and at models the body runs through scrubber and meter, decoded first. Throws Denial. */
   #prepare(headers: Headers, status: number, isWhole: boolean): Headers {
     const {replacements, meter, method} = this.#outgoing
+    if (!replacements && !meter) return headers
     const valueOf = (wanted: string) =>
       headers
         .find(([name]) => name.toLowerCase() === wanted)?.[1]

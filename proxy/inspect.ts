@@ -39,25 +39,24 @@ export class Inspection {
 
   /** Throws Denial `placeholder_unbound`, `secret_found` or `scan_budget`. */
   target(facts: RequestFacts): void {
-    const forms = new Set([facts.rawTarget])
-    for (let text = facts.rawTarget, depth = 0; depth < 2; depth++) {
-      text = percentDecoded(text)
-      forms.add(text)
-    }
+    const once = percentDecoded(facts.rawTarget)
+    const forms = new Set([facts.rawTarget, once, percentDecoded(once)])
     for (const form of forms) this.#whole(this.#detectors.strict, Buffer.from(form, 'latin1'), 'url')
   }
 
   /** As `target`. Judged line by line, and all values and all names in one run: a secret may be split over two of them. */
   headers(headers: Headers): void {
     if (headers.length === 0) return
-    const lines = headers.map(([name, value]) => `${name}: ${value}`).join('\n')
-    for (const text of [
-      lines,
-      headers.map(([, value]) => value).join(''),
-      headers.map(([name]) => name).join(''),
-    ]) {
-      this.#whole(this.#detectors.strict, Buffer.from(text, 'latin1'), 'header')
+    let lines = ''
+    let values = ''
+    let names = ''
+    for (const [name, value] of headers) {
+      lines += `${name}: ${value}\n`
+      values += value
+      names += name
     }
+    for (const text of [lines, values, names])
+      this.#whole(this.#detectors.strict, Buffer.from(text, 'latin1'), 'header')
   }
 
   /** As `target`, for a body that is there as a whole, as sent or decoded. */
@@ -112,6 +111,7 @@ export class Inspection {
 
 /** Every valid escape decoded, `+` as a space, the rest left as it is: never throws. */
 function percentDecoded(text: string): string {
+  if (!/[%+]/.test(text)) return text
   const decode = (_: string, hex: string) => String.fromCharCode(parseInt(hex, 16))
   return text.replaceAll('+', ' ').replace(/%([0-9a-f]{2})/gi, decode)
 }

@@ -1,8 +1,9 @@
 type Labels = Readonly<Record<string, string>>
 
-interface Family {
-  type: 'counter' | 'histogram'
-  series: Map<string, number>
+interface Histogram {
+  /** how many fell into each bucket and into none of those below; the last is for what exceeds all of them */
+  counts: number[]
+  sum: number
 }
 
 /** Nothing that an agent chooses is a label; this bounds what a mistake could cost. */
@@ -15,22 +16,30 @@ const BUCKETS = [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60]
  * paths, which agents choose.
  */
 export class Metrics {
-  readonly #families = new Map<string, Family>()
+  readonly #counters = new Map<string, Map<string, number>>()
+  readonly #histograms = new Map<string, Histogram>()
   readonly #gauges = new Map<string, () => number>()
 
   add(name: string, labels: Labels, amount = 1): void {
-    this.#raise(name, 'counter', name + textOf(labels), amount)
+    let series = this.#counters.get(name)
+    if (!series) this.#counters.set(name, (series = new Map<string, number>()))
+    const text = textOf(labels)
+    const known = series.get(text)
+    if (known === undefined && series.size >= MAX_SERIES) return
+    series.set(text, (known ?? 0) + amount)
   }
 
   /** One more that took so long. */
   observe(name: string, seconds: number): void {
-    for (const bucket of BUCKETS) {
-      const amount = seconds <= bucket ? 1 : 0
-      this.#raise(name, 'histogram', `${name}_bucket{le="${bucket}"}`, amount)
+    let histogram = this.#histograms.get(name)
+    if (!histogram) {
+      histogram = {counts: new Array<number>(BUCKETS.length + 1).fill(0), sum: 0}
+      this.#histograms.set(name, histogram)
     }
-    this.#raise(name, 'histogram', `${name}_bucket{le="+Inf"}`, 1)
-    this.#raise(name, 'histogram', `${name}_sum`, seconds)
-    this.#raise(name, 'histogram', `${name}_count`, 1)
+    let bucket = 0
+    while (seconds > (BUCKETS[bucket] ?? Infinity)) bucket++
+    histogram.counts[bucket] = (histogram.counts[bucket] ?? 0) + 1
+    histogram.sum += seconds
   }
 
   /** What is read when somebody asks. */
@@ -39,34 +48,45 @@ export class Metrics {
   }
 
   text(): string {
-    const counted = [...this.#families].map(([name, {type, series}]): [string, string[]] => [
+    const counted = [...this.#counters].map(([name, series]): [string, string[]] => [
       name,
-      [`# TYPE cage_${name} ${type}`, ...[...series].map(([line, value]) => `cage_${line} ${value}`)],
+      [
+        `# TYPE cage_${name} counter`,
+        ...[...series].map(([labels, value]) => `cage_${name}${labels} ${value}`),
+      ],
+    ])
+    const timed = [...this.#histograms].map(([name, histogram]): [string, string[]] => [
+      name,
+      [`# TYPE cage_${name} histogram`, ...histogramLines(`cage_${name}`, histogram)],
     ])
     const read = [...this.#gauges].map(([name, value]): [string, string[]] => [
       name,
       [`# TYPE cage_${name} gauge`, `cage_${name} ${value()}`],
     ])
-    return [...counted, ...read]
+    return [...counted, ...timed, ...read]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([, lines]) => `${lines.join('\n')}\n`)
       .join('')
   }
+}
 
-  #raise(name: string, type: Family['type'], line: string, amount: number): void {
-    const family = this.#families.get(name) ?? {type, series: new Map<string, number>()}
-    this.#families.set(name, family)
-    const known = family.series.get(line)
-    if (known === undefined && family.series.size >= MAX_SERIES) return
-    family.series.set(line, (known ?? 0) + amount)
-  }
+/** Each bucket counts what the smaller ones count as well. */
+function histogramLines(name: string, {counts, sum}: Histogram): string[] {
+  let count = 0
+  const buckets = counts.map((more, index) => {
+    count += more
+    return `${name}_bucket{le="${BUCKETS[index] ?? '+Inf'}"} ${count}`
+  })
+  return [...buckets, `${name}_sum ${sum}`, `${name}_count ${count}`]
 }
 
 function textOf(labels: Labels): string {
-  const text = Object.entries(labels).map(([key, value]) => `${key}="${escaped(value)}"`)
-  return text.length > 0 ? `{${text.join(',')}}` : ''
+  let text = ''
+  for (const key in labels) text += `${text === '' ? '{' : ','}${key}="${escaped(labels[key] ?? '')}"`
+  return text === '' ? '' : `${text}}`
 }
 
 function escaped(value: string): string {
+  if (!/["\\\n]/.test(value)) return value
   return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
 }

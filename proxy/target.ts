@@ -24,6 +24,10 @@ const defaultPort = {https: 443, http: 80} as const
 /** The one endpoint that CONNECT or address, TLS name and Host agree on. Throws Denial 421, or 403 for addresses. */
 export function agreedEndpoint(target: ConnectionTarget, hostHeader: string): Endpoint {
   const {scheme, port} = target
+  const known = target.host ?? target.sni
+  // Letter for letter the canonical name that the connection was made for: nothing is left to read.
+  if (hostHeader === known && port === defaultPort[scheme] && (target.sni ?? known) === known)
+    return {scheme, host: known, port}
   const named = canonicalAuthority(hostHeader, defaultPort[scheme])
   if (isRefused(named)) throw new Denial(named.refused, {status: 400})
   const names = [target.host, target.sni, named.host].filter((name) => name !== undefined)

@@ -13,7 +13,7 @@ import {
 import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
 import type {Headers, RequestFacts} from './facts.js'
-import {forward, type Outcome} from './forward.js'
+import {forward, type Outcome, type Outgoing} from './forward.js'
 import {isGrpc, judgedMessages} from './grpc/messages.js'
 import {Inspection} from './inspect.js'
 import type {Admission} from './limits.js'
@@ -108,10 +108,8 @@ async function send(
   const prefix = target?.pathname.replace(/\/+$/, '') ?? ''
   const path = `${prefix}${sent.path}${sent.query === '' ? '' : `?${sent.query}`}`
   const isRead = replacements !== undefined || sent.shape !== undefined
-  const headers: Headers = [
-    ['host', target?.host ?? hostHeader(facts)],
-    ...(isRead ? plainAnswer(sent.headers) : sent.headers),
-  ]
+  const headers: Headers = [['host', target?.host ?? hostHeader(facts)]]
+  for (const header of isRead ? plainAnswer(sent.headers) : sent.headers) headers.push(header)
   const judge = (payload: Buffer) => {
     inspection.body(payload)
     admission.sent(payload.length)
@@ -119,7 +117,7 @@ async function send(
   try {
     const bytes = sent.body.kind === 'whole' ? sent.body.bytes : Buffer.alloc(0)
     // Names and addresses carry data as well as bodies do.
-    admission.sent(bytes.length + path.length + headers.flat().join('').length)
+    admission.sent(bytes.length + path.length + lengthOf(headers))
     const call = sent.shape && (await beginCall(visit, sent.shape, bytes))
     const body: Body = call ? {kind: 'whole', bytes: call.body} : sent.body
     let outcome: Outcome | undefined
@@ -127,9 +125,16 @@ async function send(
       const upstream = visit.upstreams.get(key, (protocols) =>
         visit.dialer.dial(facts, enforcement, protocols),
       )
-      const read = {...(replacements ? {replacements} : {}), ...(call ? {meter: call.meter} : {})}
-      const {method, trailers} = facts
-      const outgoing = {method, path, headers, trailers, ...outgoingBody(body, admission.sent), ...read}
+      const outgoing: Outgoing = {
+        method: facts.method,
+        path,
+        headers,
+        trailers: facts.trailers,
+        body: outgoingBody(body, admission.sent),
+      }
+      if (body.kind === 'stream' && body.length !== undefined) outgoing.length = body.length
+      if (replacements) outgoing.replacements = replacements
+      if (call) outgoing.meter = call.meter
       const sender = facts.http2 ? upstream.http2 : upstream.http1
       outcome = tunnel
         ? await openTunnel(upstream.pool, {path, headers, judge, replacements}, tunnel)
@@ -157,24 +162,18 @@ export function stillAllowed({facts, judged}: Visit, enforcement: Enforcement): 
   return judged.length > 0 && judged.every((request) => enforcement.decide(request).decision !== 'deny')
 }
 
-function asked(facts: RequestFacts): EgressRequest {
+function asked(facts: RequestFacts, mcp?: McpMessage): EgressRequest {
   const {host, port, scheme, method, path, query, websocket, contentType} = facts
-  return {
-    host,
-    port,
-    scheme,
-    method,
-    path,
-    query,
-    websocket,
-    ...(contentType === undefined ? {} : {contentType}),
-  }
+  const request: EgressRequest = {host, port, scheme, method, path, query, websocket}
+  if (contentType !== undefined) request.contentType = contentType
+  if (mcp) request.mcp = mcp
+  return request
 }
 
 /** Every message must pass; the first that does not ends the request. Throws Denial. */
 function decide(messages: (McpMessage | undefined)[], visit: Visit): EgressDecision {
   const {facts, enforcement, note} = visit
-  visit.judged = messages.map((mcp) => ({...asked(facts), ...(mcp ? {mcp} : {})}))
+  visit.judged = messages.map((mcp) => asked(facts, mcp))
   let result: EgressDecision | undefined
   for (const request of visit.judged) {
     const decision = enforcement.decide(request)
@@ -183,15 +182,24 @@ function decide(messages: (McpMessage | undefined)[], visit: Visit): EgressDecis
   }
   if (!result) throw new Denial('host_not_allowed')
   const {decision, reason, rule} = result
-  Object.assign(note, {decision, reason, rule, to: enforcement.route(facts.host) ? 'route' : 'direct'})
+  note.decision = decision
+  note.reason = reason
+  note.rule = rule
+  note.to = enforcement.route(facts.host) ? 'route' : 'direct'
   if (decision === 'audit') note.would = 'deny'
   return result
 }
 
-function outgoingBody(body: Body, sent: (bytes: number) => void) {
-  if (body.kind === 'none') return {body: null}
-  if (body.kind === 'whole') return {body: body.bytes}
-  return {body: metered(body.chunks, sent), ...(body.length === undefined ? {} : {length: body.length})}
+function outgoingBody(body: Body, sent: (bytes: number) => void): Outgoing['body'] {
+  if (body.kind === 'none') return null
+  return body.kind === 'whole' ? body.bytes : metered(body.chunks, sent)
+}
+
+/** Bytes of the lines, without what stands between name and value. */
+function lengthOf(headers: Headers): number {
+  let length = 0
+  for (const [name, value] of headers) length += name.length + value.length
+  return length
 }
 
 async function* metered(

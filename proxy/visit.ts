@@ -12,7 +12,7 @@ import type {Upstreams} from './upstreams.js'
 import type {Tunnel} from './websocket/tunnel.js'
 
 /** What becomes the audit record; every step adds what it knows. */
-export type Note = Partial<AuditEvent>
+export type Note = AuditEvent
 
 /** One request on its way: the same grant from the first step to the last, whatever is swapped meanwhile. */
 export interface Visit {

@@ -2,7 +2,7 @@ import {constants, open, type FileHandle} from 'node:fs/promises'
 import {join} from 'node:path'
 import {CageError, messageOf} from '../../core/errors.js'
 import {ledgerFile} from '../../core/layout.js'
-import {bounded, GENESIS, lineHash, parseRecord, type AuditEvent} from './record.js'
+import {GENESIS, lineHash, lineOf, parseRecord, type AuditEvent} from './record.js'
 
 const BATCH_BYTES = 64 * 1024
 const BATCH_MS = 50
@@ -96,8 +96,8 @@ export class Ledger {
   }
 
   #append(event: AuditEvent): void {
-    const head = {v: 1, seq: this.#seq + 1, time: new Date(this.#now()).toISOString(), prev: this.#hash}
-    const line = JSON.stringify({...head, ...bounded(event)})
+    const time = new Date(this.#now()).toISOString()
+    const line = lineOf({v: 1, seq: this.#seq + 1, time, prev: this.#hash}, event)
     this.#seq++
     this.#hash = lineHash(line)
     const bytes = Buffer.from(`${line}\n`)

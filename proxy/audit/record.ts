@@ -1,4 +1,4 @@
-import {createHash} from 'node:crypto'
+import {hash} from 'node:crypto'
 
 /** What happened, without secrets: no header values, bodies, queries or found texts. */
 export interface AuditEvent {
@@ -49,16 +49,16 @@ export const GENESIS = '0'.repeat(64)
 const MAX_TEXT = 1024
 
 export function lineHash(line: string): string {
-  return createHash('sha256').update(line).digest('hex')
+  return hash('sha256', line)
 }
 
-/** The event with texts of bounded length; JSON escapes the rest. */
-export function bounded(event: AuditEvent): AuditEvent {
-  const entries = Object.entries(event).map(([key, value]: [string, unknown]) => [
-    key,
-    typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value,
-  ])
-  return Object.fromEntries(entries) as AuditEvent
+/** The record as its line, texts of bounded length; JSON escapes the rest. */
+export function lineOf(head: Pick<AuditRecord, 'v' | 'seq' | 'time' | 'prev'>, event: AuditEvent): string {
+  return `${JSON.stringify(head).slice(0, -1)},${JSON.stringify(event, boundedText).slice(1)}`
+}
+
+function boundedText(_key: string, value: unknown): unknown {
+  return typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT)}…` : value
 }
 
 /** The index of the first line that does not follow from the one before, or undefined. */
