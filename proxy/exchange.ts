@@ -245,7 +245,7 @@ function asDenial(error: unknown, response: AgentResponse): Denial {
   if (response.destroyed) return new Denial('agent_left', {status: 499, failed: true, detail})
   const {code} = error as NodeJS.ErrnoException
   if (code === 'ERR_HTTP2_HEADER_SINGLE_VALUE') return new Denial('header_repeated', {status: 400, detail})
-  if (code !== undefined && /^(UND_ERR|ECONN|EPIPE|HPE_|ETIMEDOUT|ERR_HTTP2)/.test(code)) {
+  if (code !== undefined && /^(ECONN|EPIPE|ETIMEDOUT|ERR_HTTP[12]|ERR_SSL)/.test(code)) {
     return new Denial('upstream_unreachable', {status: 502, failed: true, detail: `${code} ${detail}`})
   }
   return new Denial('internal_error', {

@@ -137,7 +137,7 @@ async function send(
       if (call) outgoing.meter = call.meter
       const sender = facts.http2 ? upstream.http2 : upstream.http1
       outcome = tunnel
-        ? await openTunnel(upstream.pool, {path, headers, judge, replacements}, tunnel)
+        ? await openTunnel(upstream.http1, {path, headers, judge, replacements}, tunnel)
         : await forward(sender, outgoing, visit.request, visit.response)
       if (upstream.address !== undefined) note.address = upstream.address
       return outcome

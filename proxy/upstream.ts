@@ -22,7 +22,7 @@ export interface UpstreamControl {
   resume(): void
 }
 
-/** Hears of one request's way: `onStart`, `onHead`, `onData` …, then exactly one of `onEnd` and `onError`. */
+/** Hears of one request's way: `onStart` (again, when a kept connection was closed before it took it), `onHead`, `onData` …, then exactly one of `onEnd` and `onError`. */
 export interface UpstreamAnswer {
   onStart(control: UpstreamControl): void
   /** @param isWhole that neither body nor trailers follow */

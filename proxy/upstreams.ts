@@ -1,23 +1,15 @@
 import type {Socket} from 'node:net'
-import {Pool} from 'undici'
 import type {Dialled, Protocol} from './dial.js'
-import {Http1Sender} from './http1.js'
+import {Http1Sender} from './http1/sender.js'
 import {Http2Sender} from './http2/upstream.js'
 import type {Sender} from './upstream.js'
 
 const MAX_POOLS = 128
-const CONNECTIONS = 128
-/** Models think for minutes before the first byte. */
-const FIRST_BYTE_MS = 15 * 60 * 1000
-const SILENCE_MS = 5 * 60 * 1000
-const KEEP_ALIVE_MS = 20_000
 
 export type Dial = (protocols: readonly Protocol[]) => Promise<Dialled>
 
 export interface Upstream {
-  /** for tunnels, which need the connection itself */
-  pool: Pool
-  http1: Sender
+  http1: Http1Sender
   /** for agents that speak it: HTTP/2 where the endpoint does too */
   http2: Sender
   /** that the newest connection was made to */
@@ -50,41 +42,21 @@ export class Upstreams {
 }
 
 function create(dial: Dial): Upstream {
-  const spares: Socket[] = []
   const opened = async (protocols: readonly Protocol[]): Promise<Socket> => {
     const {socket, address} = await dial(protocols)
     upstream.address = address
     return socket
   }
-  const pool = new Pool('http://upstream.invalid', {
-    connections: CONNECTIONS,
-    pipelining: 1,
-    headersTimeout: FIRST_BYTE_MS,
-    bodyTimeout: SILENCE_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    maxHeaderSize: 64 * 1024,
-    connect: (_options, done) => {
-      const spare = spares.pop()
-      // It asks while it is busy, and would not hear an answer at once.
-      if (spare && !spare.destroyed) queueMicrotask(() => done(null, spare))
-      else
-        opened(['http/1.1']).then(
-          (socket) => done(null, socket),
-          (error: unknown) => done(error as Error, null),
-        )
-    },
-  })
-  const http1 = new Http1Sender(pool)
+  const http1 = new Http1Sender(() => opened(['http/1.1']))
   const http2 = new Http2Sender({
     dial: () => opened(['h2', 'http/1.1']),
     http1,
-    adopt: (socket) => void spares.push(socket),
+    adopt: (socket) => http1.adopt(socket),
   })
   const close = () => {
     http2.close()
-    void pool.close().catch(() => undefined)
-    for (const spare of spares) spare.destroy()
+    http1.close()
   }
-  const upstream: Upstream = {pool, http1, http2, address: undefined, close}
+  const upstream: Upstream = {http1, http2, address: undefined, close}
   return upstream
 }

@@ -1,8 +1,8 @@
 import type {Duplex} from 'node:stream'
-import type {Dispatcher} from 'undici'
 import {Denial} from '../denial.js'
-import {endToEnd, headerPairs, type Headers} from '../facts.js'
+import {endToEnd, type Headers} from '../facts.js'
 import type {Outcome} from '../forward.js'
+import type {Http1Sender} from '../http1/sender.js'
 import {scrubText, Scrubber, type replacementsFor} from '../scrub.js'
 import {closeMessage, encodeMessage, MessageReader} from './frames.js'
 
@@ -31,9 +31,17 @@ const ownHeaders: ReadonlySet<string> = new Set(['sec-websocket-extensions'])
  * anew, those of the server pass, values scrubbed where the host has a credential. Resolves when it is over; rejects
  * with a Denial while the agent still waits for its answer.
  */
-export async function openTunnel(pool: Dispatcher, request: TunnelRequest, tunnel: Tunnel): Promise<Outcome> {
+export async function openTunnel(
+  sender: Http1Sender,
+  request: TunnelRequest,
+  tunnel: Tunnel,
+): Promise<Outcome> {
   const headers = request.headers.filter(([name]) => !ownHeaders.has(name.toLowerCase()))
-  const upstream = await upgrade(pool, request.path, headers)
+  const upstream = await sender.upgrade(request.path, headers, 'websocket')
+  if (upstream.status !== 101) {
+    upstream.socket.destroy()
+    throw new Denial('websocket_refused', {status: 502, failed: true, detail: `status ${upstream.status}`})
+  }
   const lines = endToEnd(upstream.headers)
     .filter(([name]) => !ownHeaders.has(name.toLowerCase()))
     .map(
@@ -45,34 +53,6 @@ export async function openTunnel(pool: Dispatcher, request: TunnelRequest, tunne
     'latin1',
   )
   return pass(upstream.socket, request, tunnel)
-}
-
-function upgrade(
-  pool: Dispatcher,
-  path: string,
-  headers: Headers,
-): Promise<{socket: Duplex; headers: Headers}> {
-  return new Promise((resolve, reject) => {
-    pool.dispatch(
-      {method: 'GET', path, headers: headers.flat(), upgrade: 'websocket'},
-      {
-        onRequestStart: () => undefined,
-        onRequestUpgrade: (controller, _status, _headers, socket) => {
-          const raw = ((controller.rawHeaders ?? []) as Buffer[]).map((text) => text.toString('latin1'))
-          resolve({socket, headers: headerPairs(raw)})
-        },
-        onResponseStart: (controller, status) => {
-          if (status >= 200)
-            controller.abort(
-              new Denial('websocket_refused', {status: 502, failed: true, detail: `status ${status}`}),
-            )
-        },
-        onResponseData: () => undefined,
-        onResponseEnd: () => undefined,
-        onResponseError: (_controller, error) => reject(error),
-      },
-    )
-  })
 }
 
 function pass(
@@ -131,6 +111,7 @@ function pass(
     upstream.on('end', () => socket.end())
     upstream.on('data', guarded(forwardDown))
     socket.on('data', guarded(forwardUp))
+    upstream.resume()
     if (head.length > 0) guarded(forwardUp)(head)
   })
 }
