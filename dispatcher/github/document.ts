@@ -62,6 +62,8 @@ export function readGraphql(body: string, task: OwnRepository): GraphqlRequest {
     throw bad('operationName is not the name of the operation')
   if (operation.operation === OperationTypeNode.SUBSCRIPTION) throw bad('subscriptions are not available')
   if ((operation.directives?.length ?? 0) > 0) throw bad('an operation has no directives here')
+  const names = (operation.variableDefinitions ?? []).map(({variable}) => variable.name.value)
+  if (new Set(names).size < names.length) throw bad('a variable is declared twice')
   const request = {operation, fragments, variables}
   return operation.operation === OperationTypeNode.MUTATION
     ? readMutation(request, task)
@@ -220,7 +222,13 @@ function declared({operation, variables}: Parts): Variables {
   )
 }
 
-function argumentsOf({arguments: given = []}: FieldNode, variables: Variables): Variables {
+/** Two of one name are no GraphQL, but not every server says so: which of them would be judged? */
+function argumentsOf(
+  {name: {value: field}, arguments: given = []}: FieldNode,
+  variables: Variables,
+): Variables {
+  if (new Set(given.map(({name}) => name.value)).size < given.length)
+    throw bad(`${shown(field)} has an argument twice`)
   return Object.fromEntries(given.map(({name, value}) => [name.value, valueFromASTUntyped(value, variables)]))
 }
 

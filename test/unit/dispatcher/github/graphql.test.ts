@@ -47,6 +47,12 @@ describe('the form of a request', () => {
     ['two operations', `query A {viewer {login}} mutation B {${COMMENT}}`, {operationName: 'A'}],
     ['two mutations', `mutation {a: ${COMMENT} b: ${COMMENT}}`, {}],
     ['a subscription', 'subscription {viewer {login}}', {}],
+    ['an argument given twice', 'query {repository(owner: "other", owner: "org", name: "app") {id}}', {}],
+    [
+      'a variable declared twice',
+      'query($n: String!, $n: String) {repository(owner: "org", name: $n) {id}}',
+      {variables: {n: 'app'}},
+    ],
     ['another operation name', 'query A {viewer {login}}', {operationName: 'B'}],
     ['a persisted query', '', {extensions: {persistedQuery: {}}}],
     [
