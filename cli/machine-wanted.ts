@@ -29,7 +29,7 @@ export async function machineWanted(project: ProjectContext): Promise<{wanted: M
 }
 
 /** A machine that is there keeps its driver. */
-async function driverOf(
+export async function driverOf(
   project: ProjectContext,
 ): Promise<{driver: MachineWanted['driver'] | 'none'; why: string}> {
   const record = await readRecord(project.files.record)

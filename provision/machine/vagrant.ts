@@ -203,7 +203,7 @@ export class VagrantMachine implements VirtualMachine {
 }
 
 /** A file of the person's own as a box: another file under the same path is another box. */
-async function ownBox(file: string | undefined): Promise<VagrantBox | undefined> {
+export async function ownBox(file: string | undefined): Promise<VagrantBox | undefined> {
   if (file === undefined) return undefined
   const found = await stat(file).catch((cause: unknown) => {
     throw new CageError(`the image ${file} is not there`, {
