@@ -36,7 +36,10 @@ async function limaChecks({runner, platform, arch, uid}: Computer): Promise<Chec
 
 async function vagrantChecks({runner, platform, vagrantHome}: Computer): Promise<Check[]> {
   const {version, ok} = await findTool(runner, 'vagrant')
-  const fix = `Install Vagrant ${oldest.vagrant} or newer: https://developer.hashicorp.com/vagrant/install`
+  const fix =
+    platform === 'darwin'
+      ? `brew install --cask hashicorp/tap/hashicorp-vagrant (${oldest.vagrant} or newer is needed)`
+      : `Install Vagrant ${oldest.vagrant} or newer: https://developer.hashicorp.com/vagrant/install`
   const checks = [check('vagrant', ok, version ?? 'not found', fix)]
   if (!ok) return checks
   const provider = await vagrantProvider(runner, platform, vagrantHome)

@@ -1,5 +1,5 @@
 import {spawnSync} from 'node:child_process'
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join, resolve} from 'node:path'
 import {afterAll, beforeAll, describe, expect} from '@jest/globals'
@@ -72,6 +72,21 @@ describe('the static files of the virtual machine drivers', () => {
       expect(stdout).toMatch(/host_ip(=>|: )"127\.0\.0\.1"/)
     },
   )
+
+  itUnless(missing('ruby'), 'the box is pinned to a version, or is the person’s own file', () => {
+    const env = {CAGE_MACHINE: machine, VAGRANT_DEFAULT_PROVIDER: 'libvirt'}
+    const pinned = evaluate(env).stdout
+    expect(pinned).toMatch(/vm\.box=\["cloud-image\/debian-13"\]/)
+    expect(pinned).toMatch(/vm\.box_version=\["\d{8}\.\d+\.\d+"\]/)
+    expect(pinned).toMatch(/vm\.box_check_update=\[false\]/)
+    const own = join(scratch, 'own.json')
+    const description = JSON.parse(readFileSync(machine, 'utf8')) as object
+    writeFileSync(own, JSON.stringify({...description, box: {name: 'cage/own-1', file: '/boxes/mine.box'}}))
+    const override = evaluate({...env, CAGE_MACHINE: own}).stdout
+    expect(override).toMatch(/vm\.box=\["cage\/own-1"\]/)
+    expect(override).toMatch(/vm\.box_url=\["file:\/\/\/boxes\/mine\.box"\]/)
+    expect(override).not.toMatch(/box_version|cloud-image/)
+  })
 
   itUnless(
     missing('ruby'),
