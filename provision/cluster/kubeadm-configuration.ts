@@ -43,6 +43,13 @@ function initialization(settings: KubeadmSettings) {
       taints: [],
       kubeletExtraArgs: [{name: 'node-ip', value: address(settings)}],
     },
+    // On an emulated processor the first answer takes minutes; who waits for it has a deadline of its own.
+    timeouts: {
+      controlPlaneComponentHealthCheck: '10m0s',
+      etcdAPICall: '10m0s',
+      kubeletHealthCheck: '10m0s',
+      kubernetesAPICall: '10m0s',
+    },
   }
 }
 

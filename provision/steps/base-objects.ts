@@ -10,7 +10,7 @@ export function baseObjectsStep(
 ): Step {
   return {
     name: 'namespaces and policies',
-    deadlineMs: 120_000,
+    deadlineMs: 5 * 60_000,
     hints: ['Run `cage manifests render` to see what is applied.'],
     check: async ({signal}) => areApplied(await cluster(), stamped(await objects()), {signal}),
     act: async ({signal, detail}) => {

@@ -28,7 +28,8 @@ export function dispatcherStep(options: {
   const wanted = async () => stamped(await options.objects(await currentCertificate(await cluster(), id)))
   return {
     name: 'dispatcher',
-    deadlineMs: 180_000,
+    // On an emulated processor its first start takes minutes.
+    deadlineMs: 15 * 60_000,
     hints: ['Run `cage doctor`, then `cage up` again.', 'Look inside with `cage machine ssh`.'],
     check: async ({signal}) =>
       (await areApplied(await cluster(), await wanted(), {signal})) &&
@@ -89,7 +90,7 @@ async function ready(cluster: Cluster, id: string, {signal, detail}: StepTools):
   detail('waiting until it answers')
   await cluster.waitFor<DeploymentObject>(deploymentOf(id), rolledOut, {
     what: 'the dispatcher is ready',
-    deadlineMs: 150_000,
+    deadlineMs: 14 * 60_000,
     signal,
   })
 }

@@ -75,7 +75,7 @@ function transportStep({packageRoot, runner}: Places, open: Open): Step {
   })
   return {
     name: 'transport',
-    deadlineMs: 60_000,
+    deadlineMs: 3 * 60_000,
     hints: ['Run `cage down`, then `cage up`.'],
     check: async ({signal}) => scriptsAreThere(await scripts(signal)),
     act: async ({signal, detail}) => {
@@ -122,7 +122,7 @@ export function firewallStep(open: Open, wanted: () => Promise<FirewallWanted>):
   }
   return {
     name: 'firewall',
-    deadlineMs: 60_000,
+    deadlineMs: 3 * 60_000,
     hints: ['Run `cage machine ssh -- nft list table inet cage` to see what is loaded.'],
     check: async ({signal}) => firewallIs((await open()).machine.transport, await settings(), signal),
     act: async ({signal}) => {

@@ -26,7 +26,7 @@ export function selfCheckStep(options: {
 }): Step {
   return {
     name: 'self-check',
-    deadlineMs: 60_000,
+    deadlineMs: 3 * 60_000,
     hints: ['Run `cage down`, then `cage up`.', 'If it stays, please report it: no task should run before.'],
     check: async ({signal}) => {
       const cluster = await options.cluster()

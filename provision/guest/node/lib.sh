@@ -34,7 +34,7 @@ cgroup_hierarchies() {
 }
 
 node_cgroups() { # create | enter | delegate | join | kill | remove
-	local dir kind cgroup action=$1
+	local dir kind cgroup processes action=$1
 	while read -r dir kind; do
 		cgroup=$dir/$CAGE_NODE_NAME
 		case $action in
@@ -58,9 +58,11 @@ node_cgroups() { # create | enter | delegate | join | kill | remove
 				cat "$cgroup/cpuset.cpus" >"$cgroup/system/cpuset.cpus"
 				cat "$cgroup/cpuset.mems" >"$cgroup/system/cpuset.mems"
 			fi
-			while read -r process; do
+			# Read as a whole before any of them moves: a list that gets shorter meanwhile hides every other one.
+			mapfile -t processes <"$cgroup/cgroup.procs"
+			for process in "${processes[@]}"; do
 				echo "$process" >"$cgroup/system/cgroup.procs" || true
-			done <"$cgroup/cgroup.procs" 2>/dev/null
+			done 2>/dev/null
 			if [ "$kind" = 2 ]; then
 				for controller in cpu cpuset memory pids io; do echo "+$controller" >"$cgroup/cgroup.subtree_control" || true; done 2>/dev/null
 			fi
