@@ -81,7 +81,12 @@ async function runStep(planned: Step, {reporter, clock, signal}: PipelineTools):
 
 async function verified(step: Step, tools: StepTools, clock: Clock): Promise<void> {
   const verify = step.verify?.bind(step) ?? step.check.bind(step)
-  while (!(await verify(tools))) await clock.sleep(VERIFY_EVERY_MS, tools.signal)
+  for (;;) {
+    const asked = clock.now()
+    if (await verify(tools)) return
+    // A machine that is slow to answer is not asked all the time.
+    await clock.sleep(Math.max(VERIFY_EVERY_MS, clock.now() - asked), tools.signal)
+  }
 }
 
 function interrupted(step: Step, cause?: unknown): CageError {
