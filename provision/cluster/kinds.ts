@@ -17,7 +17,8 @@ export const clusterKinds = {
     api: {port: 6443, listens: 'machine'},
     closed: {'API server': 6443, kubelet: 10250},
     networkPolicy: false,
-    deadlineMs: 10 * 60_000,
+    // On an emulated processor: five minutes for the images, as many for kubeadm.
+    deadlineMs: 30 * 60_000,
     hint: 'Look at /var/log/kubelet/current with `cage machine ssh`.',
   },
   microk8s: {
