@@ -44,6 +44,11 @@ export interface Scanner {
 /** The longest text any rule or exact value can match: what a stream has to hold back. */
 export const MAX_MATCH = 8192
 const WINDOW = 256 * 1024
+/**
+ * A long text can be scanned in pieces: each begins so many bytes after the one before and goes on for MAX_MATCH bytes more.
+ * They are whole windows, so nothing is missed that one scan would find.
+ */
+export const PIECE_STEP = 4 * (WINDOW - MAX_MATCH)
 const BASE_BUDGET = 20_000
 const UNITS_PER_BYTE = 0.2
 const BYTES_PER_UNIT = 64

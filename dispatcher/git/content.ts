@@ -1,5 +1,6 @@
 import type {Readable} from 'node:stream'
 import type {Finding} from '../scan/messages.js'
+import {MAX_MATCH, PIECE_STEP} from '../../scan/scanner.js'
 import {ScanFailed, type ScanPool} from '../scan/pool.js'
 import {ByteReader} from '../wire/byte-reader.js'
 import {hexLength, type ObjectFormat} from '../wire/receive-request.js'
@@ -12,6 +13,16 @@ const MAX_FOUND = 200
 
 export type ObjectType = 'commit' | 'tree' | 'blob' | 'tag'
 
+/** What of an object is scanned at once, and where it lies. */
+interface Piece {
+  text: Buffer
+  type: ObjectType
+  object: string
+  path: string
+  /** lines of the object before this piece */
+  lines: number
+}
+
 export interface Found extends Finding {
   type: ObjectType
   object: string
@@ -22,13 +33,13 @@ export interface Found extends Finding {
 /** Reads objects as `git cat-file --batch` writes them and has each scanned, a few batches ahead. */
 export class ContentScan {
   readonly found: Found[] = []
-  /** objects that went through */
-  count = 0
+  /** parents of the commits that went through */
+  readonly parents = new Set<string>()
   readonly #pool: ScanPool
   readonly #format: ObjectFormat
   readonly #running = new Set<Promise<void>>()
   #failure: unknown
-  #batch: {text: Buffer; type: ObjectType; object: string; path: string}[] = []
+  #batch: Piece[] = []
   #bytes = 0
 
   constructor(pool: ScanPool, format: ObjectFormat) {
@@ -42,14 +53,35 @@ export class ContentScan {
       const [, object = '', type = '', size = '', path = ''] =
         /^([0-9a-f]+) (commit|tree|blob|tag) (\d+) ?(.*)$/s.exec(line.toString('utf8')) ?? []
       if (object === '') throw new Error('git cat-file wrote an unknown line')
-      const content = await reader.take(Number(size) + 1)
-      if (content.length !== Number(size) + 1) throw new Error('git cat-file ended inside an object')
-      const body = content.subarray(0, -1)
-      const text = type === 'tree' ? Buffer.from(treeNames(body, this.#format)) : body
-      await this.#add({text, type: type as ObjectType, object, path})
+      const place = {type: type as ObjectType, object, path}
+      if (type === 'blob') await this.#readBlob(reader, Number(size), place)
+      else {
+        const body = await exactly(reader, Number(size))
+        if (type === 'commit') for (const parent of parentsOf(body)) this.parents.add(parent)
+        const text = type === 'tree' ? Buffer.from(treeNames(body, this.#format)) : body
+        await this.#add({text, lines: 0, ...place})
+      }
+      await exactly(reader, 1)
     }
     await this.#flush()
     await this.settle()
+  }
+
+  /** In pieces, so that no more of it lies in memory than is scanned. */
+  async #readBlob(
+    reader: ByteReader,
+    size: number,
+    place: Pick<Piece, 'type' | 'object' | 'path'>,
+  ): Promise<void> {
+    for (let at = 0, lines = 0; ; at += PIECE_STEP) {
+      const length = Math.min(PIECE_STEP + MAX_MATCH, size - at)
+      const isLast = at + length === size
+      const text = isLast ? await exactly(reader, length) : Buffer.from(await reader.peek(length))
+      if (!isLast) await exactly(reader, PIECE_STEP)
+      await this.#add({text, lines, ...place})
+      if (isLast) return
+      lines += newlinesIn(text.subarray(0, PIECE_STEP))
+    }
   }
 
   /** Waits for what runs. @throws PushRefused when something could not be judged */
@@ -74,13 +106,20 @@ export class ContentScan {
   /** Each kind has its own limit: what only looks like a secret must not crowd out one. */
   #keep(found: Found): void {
     const alike = this.found.filter(({kind}) => (kind === 'generic') === (found.kind === 'generic'))
+    // Where two pieces of an object overlap it is found twice.
+    const {rule, object, line} = found
+    if (
+      alike.some(
+        (one) => one.rule === rule && one.object === object && one.line === line && one.path === found.path,
+      )
+    )
+      return
     if (alike.length < MAX_FOUND) this.found.push(found)
   }
 
-  async #add(item: {text: Buffer; type: ObjectType; object: string; path: string}): Promise<void> {
+  async #add(item: Piece): Promise<void> {
     this.#batch.push(item)
     this.#bytes += item.text.length
-    this.count++
     if (this.#bytes >= BATCH_BYTES || this.#batch.length >= BATCH_TEXTS) await this.#flush()
   }
 
@@ -90,14 +129,15 @@ export class ContentScan {
     this.#batch = []
     this.#bytes = 0
     // The pool has its own copy: only the places are kept.
-    const places = batch.map(({type, object, path}) => ({type, object, path}))
+    const places = batch.map(({type, object, path, lines}) => ({type, object, path, lines}))
     const running = this.#pool
       .scan(batch.map(({text}) => text))
       .then((results) => {
         results.forEach((findings, index) => {
           const place = places[index]
           if (!place) return
-          for (const finding of findings) this.#keep({...finding, ...place})
+          const {lines, ...where} = place
+          for (const finding of findings) this.#keep({...finding, ...where, line: lines + finding.line})
         })
       })
       .catch((error: unknown) => {
@@ -108,6 +148,30 @@ export class ContentScan {
     while (this.#running.size >= BATCHES_AT_ONCE) await Promise.race(this.#running)
     if (this.#failure !== undefined) await this.settle()
   }
+}
+
+/** Errors: the stream ended before. */
+async function exactly(reader: ByteReader, length: number): Promise<Buffer> {
+  const bytes = await reader.take(length)
+  if (bytes.length !== length) throw new Error('git cat-file ended inside an object')
+  return bytes
+}
+
+function newlinesIn(text: Buffer): number {
+  let count = 0
+  for (let at = text.indexOf(0x0a); at >= 0; at = text.indexOf(0x0a, at + 1)) count++
+  return count
+}
+
+/** A commit object begins with its tree and its parents, one a line. */
+function parentsOf(commit: Buffer): string[] {
+  const parents: string[] = []
+  for (const line of commit.toString('latin1').split('\n').slice(1)) {
+    const parent = /^parent ([0-9a-f]+)$/.exec(line)?.[1]
+    if (parent === undefined) break
+    parents.push(parent)
+  }
+  return parents
 }
 
 /** The names in a tree object, one a line: `mode SP name NUL id`. */

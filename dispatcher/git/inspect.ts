@@ -34,6 +34,8 @@ export interface Inspection {
   blobBytes: number
   /** new objects that the scanner did not see; 0 with `scan: 'all'` */
   unscanned: number
+  /** of the new commits, as far as they were read */
+  parents: ReadonlySet<string>
 }
 
 export interface InspectionWork {
@@ -113,6 +115,7 @@ class Inspector {
       objects: this.#objects,
       blobBytes: this.#blobBytes,
       unscanned: this.#unscanned,
+      parents: this.#content.parents,
     }
   }
 

@@ -3,7 +3,8 @@ import {isNearlyFull} from '../free-space.js'
 import {errorIn, type SocketClient} from '../socket-client.js'
 import type {GitService} from '../socket-api.js'
 import {readAdvertisement, type Advertisement} from '../wire/advertisement.js'
-import {zeroId} from '../wire/receive-request.js'
+import type {GitGrant} from '../../policy/grant.js'
+import {zeroId, type ObjectFormat} from '../wire/receive-request.js'
 import {gitFailed, type GitPrograms} from './children.js'
 import {withFetchWay} from './fetch-way.js'
 import {NamedLocks} from './locks.js'
@@ -19,21 +20,60 @@ export interface MirrorParts {
   repositories: RepositoryStore
   gate: SocketClient
   volume: string
-  /** the mirror follows the upstream: called after each time */
+  /** what the upstream has now: called after each time it was asked */
   onFresh: (repository: Repository, refs: Refs) => Promise<void>
+  log: (text: string) => void
 }
+
+/** how long a mirror may be behind while nobody needs what it lacks */
+const CATCH_UP_MS = 10_000
 
 /**
  * Copies of upstream repositories, for this container alone: base of thin packs, and what need not be scanned because it is
- * upstream already. No agent is ever served from one. They follow the upstream whenever somebody is about to push.
+ * upstream already. No agent is ever served from one. What the upstream has is asked before every push; what a mirror
+ * lacks is fetched a little later, or at once when a push depends on it.
  */
 export class Mirrors {
   readonly #parts: MirrorParts
   readonly #locks = new NamedLocks()
   readonly #capabilities = new Map<string, ReadonlySet<string>>()
+  /** the upstream's refs as it said them last */
+  readonly #upstream = new Map<string, Refs>()
+  /** a mirror's own refs: nobody else changes them */
+  readonly #own = new Map<string, Refs>()
+  readonly #catchingUp = new Set<string>()
 
   constructor(parts: MirrorParts) {
     this.#parts = parts
+  }
+
+  /**
+   * What a push may be based on: refs of which everything is here. A branch of others that has moved on is offered as it
+   * was; one that this grant may push is brought here first, because the client knows its new commits.
+   * Errors: UPSTREAM_*
+   */
+  async offer(name: string, grant: GitGrant): Promise<{refs: Refs; format: ObjectFormat}> {
+    const said = await this.advertisement(name, 'git-receive-pack')
+    const repository = await this.#parts.repositories.find(name)
+    if (repository?.format !== said.format) return this.#bring(name, said)
+    this.#upstream.set(name, said.refs)
+    const {refs, behind} = await this.known(repository)
+    const isOwn = (ref: string) =>
+      grant.push.refs.includes(ref) || (ref.startsWith('refs/tags/') && grant.push.tags.length > 0)
+    if ([...said.refs].some(([ref, id]) => isOwn(ref) && refs.get(ref) !== id)) return this.#bring(name, said)
+    if (behind) this.#catchUp(name)
+    await this.#parts.onFresh(repository, said.refs)
+    return {refs, format: said.format}
+  }
+
+  /** Refs that are here and that the upstream still has; of those it moved the commits that are here. */
+  async known(repository: Repository): Promise<{refs: Refs; behind: boolean}> {
+    const {name} = repository
+    const said = this.#upstream.get(name)
+    if (!said) return {refs: (await this.refresh(name, 'git-receive-pack')).refs, behind: false}
+    const own = this.#own.get(name) ?? (await this.#locks.hold([name], () => this.#readRefs(repository)))
+    const refs = new Map([...own].filter(([ref]) => said.has(ref)))
+    return {refs, behind: [...said].some(([ref, id]) => refs.get(ref) !== id)}
   }
 
   /**
@@ -41,10 +81,26 @@ export class Mirrors {
    * Errors: UPSTREAM_* as `gate` says them.
    */
   async refresh(name: string, service: GitService): Promise<Mirror> {
-    const advertisement = await this.advertisement(name, service)
-    const repository = await this.#locks.hold([name], () => this.#follow(name, advertisement))
-    await this.#parts.onFresh(repository, advertisement.refs)
-    return {...advertisement, repository}
+    return this.#bring(name, await this.advertisement(name, service))
+  }
+
+  async #bring(name: string, said: Advertisement): Promise<Mirror> {
+    const repository = await this.#locks.hold([name], () => this.#follow(name, said))
+    this.#upstream.set(name, said.refs)
+    await this.#parts.onFresh(repository, said.refs)
+    return {...said, repository}
+  }
+
+  /** Later, and once for all who asked meanwhile. */
+  #catchUp(name: string): void {
+    if (this.#catchingUp.has(name)) return
+    this.#catchingUp.add(name)
+    setTimeout(() => {
+      this.#catchingUp.delete(name)
+      this.refresh(name, 'git-upload-pack').catch((error: unknown) => {
+        this.#parts.log(`mirror of ${name}: ${messageOf(error)}`)
+      })
+    }, CATCH_UP_MS).unref()
   }
 
   /** What the upstream says now. Errors: UPSTREAM_* */
@@ -71,9 +127,19 @@ export class Mirrors {
     return this.#capabilities.get(name) ?? (await this.advertisement(name, 'git-receive-pack')).capabilities
   }
 
-  /** What became of the refs of a push at the upstream; its own list is right, this one follows. */
-  async note(repository: Repository, changed: ReadonlyMap<string, string>): Promise<void> {
-    await this.#setRefs(repository, changed)
+  /** What became of the refs of a push at the upstream: known at once, on disk a little later. */
+  note(repository: Repository, changed: ReadonlyMap<string, string>): void {
+    const {name, format} = repository
+    const own = this.#own.get(name)
+    const said = this.#upstream.get(name)
+    if (own) this.#own.set(name, withChanges(own, changed, zeroId(format)))
+    if (said) this.#upstream.set(name, withChanges(said, changed, zeroId(format)))
+    this.#locks
+      .hold([name], () => this.#setRefs(repository, changed))
+      .catch((error: unknown) => {
+        this.#own.delete(name)
+        this.#parts.log(`mirror of ${name}: ${messageOf(error)}`)
+      })
   }
 
   async #follow(name: string, {refs, format, head}: Advertisement): Promise<Repository> {
@@ -85,6 +151,7 @@ export class Mirrors {
       throw new CageError(`the upstream has changed to ${format} object ids`, {code: 'UPSTREAM_ANSWER'})
     const changed = differences(await repositories.refs(repository), refs, zeroId(format))
     if (changed.size > 0 && !(await this.#moveRefs(repository, changed))) await this.#fetch(repository)
+    this.#own.delete(name)
     if (head !== undefined && (await repositories.defaultRef(repository)) !== head)
       await git.ok(['symbolic-ref', 'HEAD', head], {directory: repository.directory})
     return repository
@@ -136,6 +203,12 @@ export class Mirrors {
     })
   }
 
+  async #readRefs(repository: Repository): Promise<Refs> {
+    const refs = await this.#parts.repositories.refs(repository)
+    this.#own.set(repository.name, refs)
+    return refs
+  }
+
   async #setRefs({directory, format}: Repository, changed: ReadonlyMap<string, string>): Promise<void> {
     const zero = zeroId(format)
     const input = [...changed]
@@ -143,6 +216,10 @@ export class Mirrors {
       .join('')
     await this.#parts.git.ok(['update-ref', '--no-deref', '--stdin', '-z'], {directory, input})
   }
+}
+
+function withChanges(refs: Refs, changed: ReadonlyMap<string, string>, zero: string): Refs {
+  return new Map([...refs, ...changed].filter(([, id]) => id !== zero))
 }
 
 /** Names whose object is another now; zeros = the name is gone. */

@@ -10,7 +10,7 @@ import type {GitPrograms} from './children.js'
 import type {InspectionRules} from './inspect.js'
 import type {NamedLocks, Places} from './locks.js'
 import type {HeldPushes} from './held.js'
-import type {Repository, RepositoryStore} from './repositories.js'
+import type {Refs, Repository} from './repositories.js'
 
 /** The person's own history is scanned for a while, to warn; seeding thousands of commits must not wait for it. */
 const OPERATOR_SCAN = {milliseconds: 8000, blobBytes: 4 * 1024 * 1024}
@@ -30,13 +30,19 @@ export interface PushSession {
   taskRefs: ReadonlyMap<string, string>
 }
 
+/** The refs against which a push is judged. */
+export interface KnownRefs {
+  /** `behind`: a copy of an upstream that has moved on since; its objects are not here */
+  known: (repository: Repository) => Promise<{refs: Refs; behind: boolean}>
+  /** asks the upstream of a copy, and fetches what is new; the same again for a repository of this volume */
+  refresh: (repository: Repository) => Promise<Refs>
+}
+
 export interface PushEngineParts {
   git: GitPrograms
-  repositories: RepositoryStore
   /** where the commits of a repository go */
   upstreamOf: (repository: Repository) => Upstream
-  /** asks the upstream of a mirror again; nothing to do for a repository of this volume */
-  refresh: (repository: Repository) => Promise<void>
+  refs: KnownRefs
   journal: Journal
   scan: ScanPool
   held: HeldPushes

@@ -3,24 +3,14 @@ import type {RefOutcome} from '../upstream/upstream.js'
 import {readReceiveRequest, zeroId, type ReceiveRequest} from '../wire/receive-request.js'
 import {PushAnswer} from '../wire/report.js'
 import {isNearlyFull} from '../free-space.js'
-import {heldProblem, judgeFindings} from './findings.js'
-import {isFastForward} from './fast-forward.js'
-import {inspect, type Inspection} from './inspect.js'
+import {heldProblem} from './findings.js'
 import {fullVolume, problemsOf, PushRefused, withoutSecrets, type Problem} from './problem.js'
 import {pushRecord, refusalRecord, taskOf, type PushProgress} from './push-record.js'
-import {inspectionRules, type PushEngineParts, type PushSession} from './push-session.js'
+import {PushJudge, type Judgement} from './push-judge.js'
+import type {PushEngineParts, PushSession} from './push-session.js'
 import {Quarantine} from './quarantine.js'
 import type {Refs} from './repositories.js'
-import {
-  describeFinding,
-  explain,
-  judgeAge,
-  judgeCommands,
-  judgeFastForward,
-  Names,
-  reasonFor,
-  secretProblem,
-} from './verdict.js'
+import {describeFinding, explain, judgeCommands, Names, reasonFor, secretProblem} from './verdict.js'
 
 const SMALLEST_ALLOCATION = 128 * 1024 * 1024
 
@@ -115,68 +105,27 @@ class Push {
   }
 
   #judgeAndStore(quarantine: Quarantine | undefined): Promise<RefOutcome[]> {
-    const {repository} = this.#session
+    const judge = new PushJudge({
+      parts: this.#parts,
+      session: this.#session,
+      request: this.#request,
+      names: this.#names,
+      progress: this.#progress,
+      signal: this.#signal,
+      onObjects: (count) => this.#answer.progress(`checking ${count} objects`),
+    })
     return this.#parts.places.use(() =>
-      repository.lock.share(async () => {
-        const known = await this.#knownRefs()
-        await this.#judge(known, quarantine)
-        return this.#store(known, quarantine?.path ?? '')
+      this.#session.repository.lock.share(async () => {
+        const judgement = await this.#timed('inspect', () => judge.judge(quarantine?.path))
+        await this.#conclude(judgement)
+        return this.#store(judgement.known, quarantine?.path ?? '')
       }),
     )
   }
 
-  /** A mirror may be a moment behind its upstream: asked again before anybody is called stale. */
-  async #knownRefs(): Promise<Refs> {
-    const {repository} = this.#session
-    const known = await this.#parts.repositories.refs(repository)
-    const stale = judgeAge(this.#request.commands, known, repository.format, this.#names)
-    if (stale.length === 0) return known
-    await this.#parts.refresh(repository)
-    return this.#parts.repositories.refs(repository)
-  }
-
-  async #judge(known: Refs, quarantine: Quarantine | undefined): Promise<void> {
-    const {grant, repository} = this.#session
-    const names = this.#names
-    const zero = zeroId(repository.format)
-    const stale = judgeAge(this.#request.commands, known, repository.format, names)
-    if (stale.length > 0) throw new PushRefused(stale)
-    if (!quarantine) return
-    const tips = this.#request.commands.filter((command) => command.new !== zero)
-    const inspection = await this.#timed('inspect', () =>
-      inspect({
-        git: this.#parts.git,
-        scan: this.#parts.scan,
-        repository,
-        quarantine: quarantine.path,
-        tips: tips.map(({ref, new: object}) => ({ref, object})),
-        known,
-        rules: inspectionRules(grant),
-        signal: this.#signal,
-        onProgress: (objects) => this.#answer.progress(`checking ${objects} objects`),
-      }),
-    )
-    const flagged = await Names.check(this.#parts.scan, inspection.flagged)
-    this.#progress.inspection = {
-      ...inspection,
-      flagged: inspection.flagged.map((path) => flagged.record(path)),
-    }
-    const problems = [...inspection.problems]
-    const place = {directory: repository.directory, quarantine: quarantine.path, signal: this.#signal}
-    for (const command of tips.filter(({old}) => old !== zero)) {
-      problems.push(
-        ...judgeFastForward(grant, command, await isFastForward(this.#parts.git, place, command), names),
-      )
-    }
-    await this.#judgeFindings(inspection, problems)
-  }
-
-  /** @param problems what else is wrong: only a push that is right otherwise is worth a person's look */
-  async #judgeFindings({found, unscanned}: Inspection, problems: readonly Problem[]): Promise<void> {
-    const {request, grant, repository} = this.#session
-    const paths = found.map(({path}) => path)
-    const names = await Names.check(this.#parts.scan, paths)
-    const {denied, held, warned} = await judgeFindings(grant, found, this.#parts.held, names)
+  /** Says what is to be said. Only a push that is right otherwise is worth a person's look. */
+  async #conclude({problems, findings, names, unscanned}: Judgement): Promise<void> {
+    const {denied, held, warned} = findings
     for (const finding of warned.slice(0, 10))
       this.#answer.say(`[secret] warning: ${describeFinding(finding, names)}`)
     if (warned.length > 10) this.#answer.say(`[secret] warning: ... and ${warned.length - 10} more`)
@@ -186,6 +135,7 @@ class Push {
     if (all.length > 0)
       throw new PushRefused([...all, ...held.map((finding) => secretProblem(finding, names))])
     if (held.length === 0) return
+    const {request, grant, repository} = this.#session
     await this.#parts.held.hold({
       request,
       task: grant.task,

@@ -91,7 +91,7 @@ class GateRoutes {
     response: ServerResponse,
   ): Promise<void> {
     if (service === 'git-receive-pack') {
-      const refs = await this.#receiveAdvertisement(name)
+      const refs = await this.#receiveAdvertisement(name, grantOf(request))
       head(response, 'application/x-git-receive-pack-advertisement')
       response.end(Buffer.concat([packet('# service=git-receive-pack\n'), flush, refs]))
       return
@@ -108,10 +108,9 @@ class GateRoutes {
     })
   }
 
-  /** Of a mirror: what the upstream says now. */
-  async #receiveAdvertisement(name: string): Promise<Buffer> {
+  async #receiveAdvertisement(name: string, grant: GitGrant): Promise<Buffer> {
     if (name.includes('/')) {
-      const {refs, format} = await this.#service.mirrors.refresh(name, 'git-receive-pack')
+      const {refs, format} = await this.#service.mirrors.offer(name, grant)
       return receiveAdvertisement(refs, format)
     }
     const repository = await this.#repository(name)

@@ -74,7 +74,7 @@ export async function openGitService({
   await intents.open((name) => hostedRefs(repositories, name))
   const gate = new SocketClient(gateSocket, 'gate')
   const onFresh = (repository: Repository, refs: Refs) => intents.settle(repository.name, refs)
-  const mirrors = new Mirrors({git, repositories, gate, volume, onFresh})
+  const mirrors = new Mirrors({git, repositories, gate, volume, onFresh, log})
   const remote = new SmartHttpUpstream({git, mirrors, gate, log})
   const scan = new ThreadScanPool({
     module: scanModule,
@@ -90,10 +90,16 @@ export async function openGitService({
   const maintenance = new Maintenance(git, log)
   const push = new PushEngine({
     git,
-    repositories,
     upstreamOf: (repository) => (isMirror(repository) ? remote : hosted),
-    refresh: async (repository) => {
-      if (isMirror(repository)) await mirrors.refresh(repository.name, 'git-receive-pack')
+    refs: {
+      known: async (repository) =>
+        isMirror(repository)
+          ? mirrors.known(repository)
+          : {refs: await repositories.refs(repository), behind: false},
+      refresh: async (repository) =>
+        isMirror(repository)
+          ? (await mirrors.refresh(repository.name, 'git-receive-pack')).refs
+          : repositories.refs(repository),
     },
     journal,
     scan,

@@ -107,7 +107,7 @@ export class SmartHttpUpstream implements Upstream {
     try {
       if (quarantine !== '')
         await adoptPacks(join(quarantine, 'pack'), join(repository.directory, 'objects', 'pack'))
-      await this.#mirrors.note(repository, new Map(done.map((command) => [command.ref, command.new])))
+      this.#mirrors.note(repository, new Map(done.map((command) => [command.ref, command.new])))
     } catch (error) {
       this.#log(`mirror of ${repository.name}: ${String(error)}`)
     }

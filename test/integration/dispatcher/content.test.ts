@@ -1,6 +1,7 @@
 import {readFileSync, readdirSync} from 'node:fs'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from '@jest/globals'
 import {fingerprintsOf} from '../../../scan/exact.js'
+import {PIECE_STEP} from '../../../scan/scanner.js'
 import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 import {sampleSecret} from '../../support/secret-sample.js'
 
@@ -133,6 +134,16 @@ describe('GIT-14: secrets', () => {
     expectRefused(/\[secret\].*"data"/)
     pointTo(makeCommit([`100644 blob ${blob(`token = x // gitleaks:allow\n`)}\tdata`], [base]))
     expectAccepted()
+  })
+
+  it('deep in a long file, with its line, also where one piece of it ends', () => {
+    const line = `${'padding '.repeat(15)}pad\n`
+    const lines = (count: number) => line.repeat(count)
+    const step = Math.floor(PIECE_STEP / line.length)
+    commit('long.txt', `${lines(step - 1)}${token}\n${lines(2 * step)}${token}\n${lines(10)}`)
+    const stderr = expectRefused(/\[secret\]/)
+    const found = [...stderr.matchAll(/"long.txt" line (\d+)/g)].map((match) => Number(match[1]))
+    expect([...new Set(found)].sort((a, b) => a - b)).toEqual([step, 3 * step + 1])
   })
 
   it('warn where the grant says so', () => {

@@ -64,6 +64,34 @@ describe('a push', () => {
     ])
   })
 
+  it('does not wait for what others pushed, until it depends on that', async () => {
+    forge.box.git('home', 'fetch', '-q', forge.box.path('root/org/app.git'), 'main')
+    forge.box.commit('home', 'main', '.github/workflows/theirs.yml', 'on: push\n')
+    const merged = forge.box.commit('home', 'main', 'later.txt', 'later\n')
+    forge.box.git('home', 'push', '-q', forge.box.path('root/org/app.git'), 'main')
+    commit()
+    forge.seen()
+    expect((await push()).code).toBe(0)
+    expect(forge.seen()).toEqual([
+      'GET /org/app.git/info/refs?service=git-receive-pack',
+      'POST /org/app.git/git-receive-pack',
+    ])
+    // Commits of others that are upstream already are not the agent's, whatever they change.
+    expect(door.gitAs(task, 'agent', 'fetch', '-q', 'origin', 'main').code).toBe(0)
+    door.box.git('agent', 'reset', '-q', '--hard')
+    door.box.git('agent', 'merge', '-q', '--no-edit', merged)
+    forge.box.commit('home', 'main', 'latest.txt', 'latest\n')
+    forge.box.git('home', 'push', '-q', forge.box.path('root/org/app.git'), 'main')
+    forge.seen()
+    const {code, stderr} = await push()
+    expect({code, stderr}).toEqual({code: 0, stderr: expect.any(String)})
+    expect(branch()).toBe(door.box.git('agent', 'rev-parse', 'fix'))
+    expect(forge.seen()).toContain('POST /org/app.git/git-upload-pack')
+    door.box.commit('agent', 'fix', '.github/workflows/theirs.yml', 'on: [push, pull_request]\n')
+    expect((await push()).stderr).toContain('[path]')
+    door.box.git('agent', 'reset', '-q', '--hard', 'fix~1')
+  })
+
   it('of a branch that a person moved meanwhile is refused, and works after a fetch', async () => {
     forge.box.git('home', 'fetch', '-q', forge.box.path('root/org/app.git'), '+fix:fix')
     const theirs = forge.box.commit('home', 'fix', 'theirs.txt', 'theirs\n')

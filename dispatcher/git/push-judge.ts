@@ -1,0 +1,115 @@
+import {zeroId, type ReceiveRequest} from '../wire/receive-request.js'
+import {isFastForward} from './fast-forward.js'
+import {judgeFindings, type FindingsVerdict} from './findings.js'
+import {inspect, type Inspection} from './inspect.js'
+import {PushRefused, type Problem} from './problem.js'
+import type {PushProgress} from './push-record.js'
+import {inspectionRules, type PushEngineParts, type PushSession} from './push-session.js'
+import type {Refs} from './repositories.js'
+import {judgeAge, judgeFastForward, Names} from './verdict.js'
+
+/** What is to be said about a push whose objects lie in a quarantine. */
+export interface Judgement {
+  /** the refs against which it was judged, and which its pack may take for granted */
+  known: Refs
+  problems: readonly Problem[]
+  findings: FindingsVerdict
+  /** paths of findings, fit to show */
+  names: Names
+  unscanned: number
+}
+
+export interface PushJudgeOptions {
+  parts: PushEngineParts
+  session: PushSession
+  request: ReceiveRequest
+  /** of the refs */
+  names: Names
+  progress: PushProgress
+  signal: AbortSignal
+  onObjects: (count: number) => void
+}
+
+const NO_FINDINGS: FindingsVerdict = {denied: [], held: [], warned: []}
+
+/** Judges the objects of one push; says and changes nothing. */
+export class PushJudge {
+  readonly #options: PushJudgeOptions
+
+  constructor(options: PushJudgeOptions) {
+    this.#options = options
+  }
+
+  /**
+   * A copy of an upstream may be behind it. Then more counts as new than is, so a push that passes all the same is right;
+   * before anything is held against one, the copy is brought up to date.
+   * @throws PushRefused when it cannot be judged at all
+   */
+  async judge(quarantine: string | undefined): Promise<Judgement> {
+    const {parts, session, request, names} = this.#options
+    const {repository} = session
+    const {refs, behind} = await parts.refs.known(repository)
+    const isStale = judgeAge(request.commands, refs, repository.format, names).length > 0
+    if (!behind && !isStale) return this.#examine(refs, quarantine)
+    if (!isStale) {
+      try {
+        const judgement = await this.#examine(refs, quarantine)
+        if (isClean(judgement, this.#options.progress.inspection)) return judgement
+      } catch (error) {
+        if (!(error instanceof PushRefused)) throw error
+      }
+    }
+    return this.#examine(await parts.refs.refresh(repository), quarantine)
+  }
+
+  async #examine(known: Refs, quarantine: string | undefined): Promise<Judgement> {
+    const {parts, session, request, names, progress, signal, onObjects} = this.#options
+    const {grant, repository} = session
+    const zero = zeroId(repository.format)
+    const stale = judgeAge(request.commands, known, repository.format, names)
+    if (stale.length > 0) throw new PushRefused(stale)
+    if (quarantine === undefined) return {known, problems: [], findings: NO_FINDINGS, names, unscanned: 0}
+    const tips = request.commands.filter((command) => command.new !== zero)
+    const place = {directory: repository.directory, quarantine, signal}
+    const inspection = await inspect({
+      git: parts.git,
+      scan: parts.scan,
+      repository,
+      quarantine,
+      tips: tips.map(({ref, new: object}) => ({ref, object})),
+      known,
+      rules: inspectionRules(grant),
+      signal,
+      onProgress: onObjects,
+    })
+    const {found, flagged, problems, unscanned, parents} = inspection
+    const moved: Problem[] = []
+    for (const command of tips.filter(({old}) => old !== zero)) {
+      // A new commit right behind the old one is what nearly every push is.
+      const follows =
+        (tips.length === 1 && parents.has(command.old)) || (await isFastForward(parts.git, place, command))
+      moved.push(...judgeFastForward(grant, command, follows, names))
+    }
+    const [flags, paths] = await Promise.all([
+      Names.check(parts.scan, flagged),
+      Names.check(
+        parts.scan,
+        found.map(({path}) => path),
+      ),
+    ])
+    progress.inspection = {...inspection, flagged: flagged.map((path) => flags.record(path))}
+    return {
+      known,
+      problems: [...problems, ...moved],
+      findings: await judgeFindings(grant, found, parts.held, paths),
+      names: paths,
+      unscanned,
+    }
+  }
+}
+
+/** Nothing is wrong, and nothing would be said. */
+function isClean({problems, findings}: Judgement, inspection: Inspection | undefined): boolean {
+  const {denied, held, warned} = findings
+  return [problems, denied, held, warned, inspection?.flagged ?? []].every((list) => list.length === 0)
+}
