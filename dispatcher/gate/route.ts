@@ -8,7 +8,9 @@ export type Route =
   | {kind: 'ready'}
   | {kind: 'api'}
   | {kind: 'advertise'; repository: string; service: GitService}
-  | {kind: 'fetch' | 'push' | 'lfs'; repository: string}
+  | {kind: 'fetch' | 'push'; repository: string}
+  /** `action`: what stands behind `/info/lfs/` */
+  | {kind: 'lfs'; repository: string; action: string}
   | {kind: 'unknown'}
 
 const target =
@@ -29,7 +31,8 @@ export function routeOf(method: string, path: string, host: string | undefined):
   if (query !== '') return {kind: 'unknown'}
   if (action === 'POST git-upload-pack') return {kind: 'fetch', repository}
   if (action === 'POST git-receive-pack') return {kind: 'push', repository}
-  if (/^(GET|POST) info\/lfs(\/|$)/.test(action)) return {kind: 'lfs', repository}
+  const lfs = /^(?:GET|POST) info\/lfs\/?(.*)$/.exec(action)
+  if (lfs) return {kind: 'lfs', repository, action: lfs[1] ?? ''}
   return {kind: 'unknown'}
 }
 

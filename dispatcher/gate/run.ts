@@ -69,7 +69,10 @@ export async function runGate(run: GateRun): Promise<void> {
   ])
   await serveUpstreams(run.gateSocket, {client: upstream, upstreams, pushes, log: run.log})
   await serveControl(run.controlSocket, {documents, upstreams, git})
-  await listen(createGate({certificate, key, documents, git, upstream, github, pushes, clock, log}), run.port)
+  await listen(
+    createGate({certificate, key, documents, git, upstream, github, api, pushes, clock, log}),
+    run.port,
+  )
   open = true
   run.log(`open on port ${run.port} with ${documents.list().length} documents`)
 }

@@ -6,12 +6,14 @@ import {CageError, messageOf} from '../../core/errors.js'
 import {handleHeader} from '../../core/layout.js'
 import {uncached} from '../socket-api.js'
 import {refuseApi} from '../github/answers.js'
+import type {ApiClient} from '../github/api-client.js'
 import type {ApiGateway} from '../github/gateway.js'
 import {ulid} from '../wire/ulid.js'
 import {forgetBody, refuseGit, refuseJson, refuseText} from './answers.js'
 import type {Document, Documents} from './documents.js'
 import {Denials} from './denials.js'
 import {errorIn, type SocketClient} from '../socket-client.js'
+import {answerLfs, refuseLfs} from './lfs.js'
 import {TaskLimits} from './limits.js'
 import {relayFetch} from './fetch-relay.js'
 import {grantHeaders, passedHeaders, pathOf, targetOf, type GitRoute} from './passing.js'
@@ -28,6 +30,7 @@ export interface GateOptions {
   git: SocketClient
   upstream: UpstreamClient
   github: ApiGateway
+  api: ApiClient
   pushes: OpenPushes
   clock: Clock
   log: (text: string) => void
@@ -107,12 +110,7 @@ class Gate {
       await this.#denials.record(request, route, {ruleId: 'repository', reason, task})
       return this.#refuse(request, response, route, 404, reason)
     }
-    if (route.kind === 'lfs') {
-      await this.#denials.record(request, route, {ruleId: 'lfs', reason: 'Git LFS is not allowed here', task})
-      await forgetBody(request)
-      refuseJson(response, 403, 'Git LFS is not allowed here', 'application/vnd.git-lfs+json')
-      return
-    }
+    if (route.kind === 'lfs') return this.#lfs(request, response, {...route, repository}, document)
     const writes =
       route.kind === 'push' || (route.kind === 'advertise' && route.service === 'git-receive-pack')
     if (writes && rights === 'read') {
@@ -121,6 +119,22 @@ class Gate {
       return this.#refuse(request, response, route, 403, reason)
     }
     await this.#serve(request, response, {...route, repository}, document)
+  }
+
+  /** @returns whether the task may have this request now; refuses it otherwise */
+  async #begins(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: Route,
+    task: string,
+  ): Promise<boolean> {
+    const over = this.#limits.begin(task, route.kind === 'push')
+    if (over) response.once('close', over)
+    else {
+      const message = 'too many requests of this task; try again in a moment'
+      await this.#refuse(request, response, route, 429, message)
+    }
+    return over !== undefined
   }
 
   #authenticate(request: IncomingMessage): Document | undefined {
@@ -136,17 +150,35 @@ class Gate {
     route: Route,
     {grant}: Document,
   ): Promise<void> {
-    const over = this.#limits.begin(grant.task, false)
-    if (!over)
-      return this.#refuse(
-        request,
-        response,
-        route,
-        429,
-        'too many requests of this task; try again in a moment',
-      )
-    response.once('close', over)
-    await this.#options.github.answer(request, response, grant)
+    if (await this.#begins(request, response, route, grant.task))
+      await this.#options.github.answer(request, response, grant)
+  }
+
+  /** Large files of an upstream, for reading. */
+  async #lfs(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: Extract<Route, {kind: 'lfs'}>,
+    {grant}: Document,
+  ): Promise<void> {
+    const {git, clock} = this.#options
+    const {repository, action} = route
+    if (!(await this.#begins(request, response, route, grant.task))) return
+    try {
+      if (!repository.includes('/'))
+        throw new CageError('the hosted repository keeps no LFS objects', {code: 'LFS_REFUSED'})
+      const path = `${pathOf(repository)}/fetched`
+      await git.json({method: 'POST', path, headers: grantHeaders(grant, ulid(clock.now()))})
+      const use = {task: grant.task, writes: false}
+      await answerLfs(this.#options, {repository, action, use}, request, response)
+    } catch (error) {
+      const reason = messageOf(error)
+      if (error instanceof CageError && error.code === 'LFS_REFUSED')
+        await this.#denials.record(request, route, {ruleId: 'lfs', reason, task: grant.task})
+      else this.#options.log(reason)
+      await forgetBody(request)
+      refuseLfs(response, error)
+    }
   }
 
   async #serve(
@@ -164,16 +196,7 @@ class Gate {
       refuseText(response, 415, 'this is not a request that git makes')
       return
     }
-    const over = this.#limits.begin(document.grant.task, route.kind === 'push')
-    if (!over)
-      return this.#refuse(
-        request,
-        response,
-        route,
-        429,
-        'too many requests of this task; try again in a moment',
-      )
-    response.once('close', over)
+    if (!(await this.#begins(request, response, route, document.grant.task))) return
     const reads =
       route.kind === 'fetch' || (route.kind === 'advertise' && route.service === 'git-upload-pack')
     if (reads && route.repository.includes('/')) await this.#relay(request, response, route, document)

@@ -17,6 +17,8 @@ export interface UpstreamCall {
   headers?: Record<string, string>
   body?: Readable | Buffer
   use: CredentialUse
+  /** another place on the upstream's host, with what it takes there instead of the credential */
+  elsewhere?: {path: string; authorization?: string}
   signal?: AbortSignal
 }
 
@@ -50,7 +52,8 @@ export class UpstreamClient {
   }
 
   async #send(upstream: Upstream, call: UpstreamCall): Promise<IncomingMessage> {
-    const authorization = await upstream.credential?.authorization(call.use)
+    const authorization =
+      call.elsewhere?.authorization ?? (await upstream.credential?.authorization(call.use))
     for (let attempt = 0; ; attempt++) {
       const {answer, reused} = this.#once(upstream, call, authorization)
       try {
@@ -68,7 +71,7 @@ export class UpstreamClient {
 
   #once(
     upstream: Upstream,
-    {method, target, headers, body, signal}: UpstreamCall,
+    {method, target, headers, body, elsewhere, signal}: UpstreamCall,
     authorization: string | undefined,
   ): {answer: Promise<IncomingMessage>; reused: () => boolean} {
     const request = send({
@@ -81,7 +84,7 @@ export class UpstreamClient {
       },
       host: upstream.address ?? upstream.host,
       method,
-      path: `${upstream.path}${target}`,
+      path: elsewhere?.path ?? `${upstream.path}${target}`,
       port: upstream.port,
       ...(signal ? {signal} : {}),
     })

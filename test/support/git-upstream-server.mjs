@@ -1,7 +1,7 @@
 // A git server of somebody else: `git http-backend` behind TLS and a token check. A process of its own, so that tests may wait
 // for programs. Arguments: FOLDER TOKEN ADDRESS. FOLDER has root/ (repositories), tls.crt, tls.key, faults.json; `seen` is written there.
 import {spawn} from 'node:child_process'
-import {appendFileSync, readFileSync} from 'node:fs'
+import {appendFileSync, existsSync, readFileSync} from 'node:fs'
 import {createServer} from 'node:https'
 import {setTimeout as sleep} from 'node:timers/promises'
 
@@ -25,14 +25,35 @@ async function answer(request, response) {
       .end()
     return
   }
+  if (request.url.startsWith('/lfs-store/')) {
+    const isSigned = request.headers.authorization === 'LFS signed'
+    response.writeHead(isSigned ? 200 : 403).end(isSigned ? file(`lfs/${request.url.slice(11)}`) : '')
+    return
+  }
   if (!isKnown(request.headers.authorization, faults.bearer)) {
     request.resume()
     response.writeHead(401, {'www-authenticate': faults.bearer ? 'Bearer' : 'Basic realm="forge"'}).end()
     return
   }
+  if (request.url.includes('/info/lfs/')) return lfsBatch(request, response, faults.lfsHref)
   const isPush = request.method === 'POST' && request.url.endsWith('/git-receive-pack')
   if (isPush && faults.dropBeforePush) request.destroy()
   else await backend(request, response, isPush ? faults : {})
+}
+
+/** Git LFS, for reading: objects are in FOLDER/lfs, and each is handed out for a header that stands in for a signature. */
+async function lfsBatch(request, response, href = 'https://forge.example.com/lfs-store') {
+  const chunks = []
+  for await (const chunk of request) chunks.push(chunk)
+  const {operation, objects} = JSON.parse(Buffer.concat(chunks).toString())
+  appendFileSync(`${folder}/seen`, `LFS ${operation}\n`)
+  const answers = objects.map(({oid, size}) =>
+    existsSync(`${folder}/lfs/${oid}`)
+      ? {oid, size, actions: {download: {href: `${href}/${oid}`, header: {Authorization: 'LFS signed'}}}}
+      : {oid, size, error: {code: 404, message: 'not here'}},
+  )
+  response.writeHead(200, {'content-type': 'application/vnd.git-lfs+json'})
+  response.end(JSON.stringify({transfer: 'basic', objects: answers}))
 }
 
 async function backend(request, response, {dropAfterPush, echoes}) {

@@ -1,4 +1,5 @@
 import {execFileSync, spawn, type ChildProcess} from 'node:child_process'
+import {createHash} from 'node:crypto'
 import {once} from 'node:events'
 import {chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {GitSandbox} from './git-sandbox.js'
@@ -17,6 +18,8 @@ export interface UpstreamFaults {
   status?: number
   /** only Bearer is known */
   bearer: boolean
+  /** where it says that its LFS objects are */
+  lfsHref?: string
   /** says in its messages what it was shown */
   echoes: boolean
 }
@@ -86,6 +89,14 @@ export class GitUpstream {
     const directory = this.box.path(`root/${path}`)
     execFileSync('git', ['init', '-q', '--bare', '-b', 'main', ...args, directory], {env: this.box.env})
     execFileSync('git', ['--git-dir', directory, 'config', 'http.receivepack', 'true'], {env: this.box.env})
+  }
+
+  /** puts a Git LFS object there. @returns its id */
+  lfsObject(content: string): {oid: string; size: number} {
+    const oid = createHash('sha256').update(content).digest('hex')
+    mkdirSync(this.box.path('lfs'), {recursive: true})
+    writeFileSync(this.box.path(`lfs/${oid}`), content)
+    return {oid, size: Buffer.byteLength(content)}
   }
 
   /** the repository itself, as its owner sees it */

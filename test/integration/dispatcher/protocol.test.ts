@@ -299,7 +299,7 @@ describe('HTTP', () => {
     expect({status, type: headers['content-type'], message: JSON.parse(body.toString())}).toEqual({
       status: 403,
       type: 'application/vnd.git-lfs+json',
-      message: {message: 'cage: Git LFS is not allowed here'},
+      message: {message: 'cage: the hosted repository keeps no LFS objects'},
     })
   })
 
