@@ -29,7 +29,11 @@ describe('routes', () => {
     ],
     ['POST', '/shop.git/git-upload-pack', {kind: 'fetch', repository: 'shop.git'}],
     ['POST', '/shop.git/git-receive-pack', {kind: 'push', repository: 'shop.git'}],
-    ['POST', '/shop.git/info/lfs/objects/batch', {kind: 'lfs', repository: 'shop.git', action: 'objects/batch'}],
+    [
+      'POST',
+      '/shop.git/info/lfs/objects/batch',
+      {kind: 'lfs', repository: 'shop.git', action: 'objects/batch'},
+    ],
     ['GET', '/ready?x', {kind: 'unknown'}],
     ['POST', '/ready', {kind: 'unknown'}],
     ['GET', '/shop.git/info/refs', {kind: 'unknown'}],

@@ -1,4 +1,4 @@
-import {readdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {readdirSync, readFileSync} from 'node:fs'
 import {describe, expect, it} from '@jest/globals'
 import {flush, FramingError, packet, PacketReader} from '../../../dispatcher/wire/pkt-line.js'
 import {
@@ -7,7 +7,7 @@ import {
   type ObjectFormat,
   type ReceiveRequest,
 } from '../../../dispatcher/wire/receive-request.js'
-import {seededRandom} from '../../support/secret-sample.js'
+import {fuzz} from '../../support/mutations.js'
 
 const A = 'a'.repeat(40)
 const B = 'b'.repeat(40)
@@ -137,30 +137,9 @@ describe('any bytes', () => {
   })
 
   it('that mutations of the corpus make are parsed or refused', async () => {
-    const random = seededRandom(20260101)
-    const below = (n: number) => Math.floor(random() * n)
-    const seeds = readdirSync(CORPUS).map((name) => readFileSync(`${CORPUS}/${name}`))
-    for (let round = 0; round < 5000; round++) {
-      let bytes: Buffer = Buffer.from(seeds[below(seeds.length)] ?? flush)
-      for (let n = below(4); n >= 0 && bytes.length > 0; n--) {
-        const at = below(bytes.length)
-        const other = seeds[below(seeds.length)] ?? flush
-        const changes: (() => Buffer)[] = [
-          () => Buffer.concat([bytes.subarray(0, at), Buffer.from([below(256)]), bytes.subarray(at + 1)]),
-          () => Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1 + below(8))]),
-          () => Buffer.concat([bytes.subarray(0, at), Buffer.from('0000'), bytes.subarray(at)]),
-          () => Buffer.concat([bytes.subarray(0, at), other.subarray(below(other.length))]),
-          () => bytes.subarray(0, at),
-        ]
-        bytes = changes[below(changes.length)]?.() ?? bytes
-      }
-      try {
-        await survives(bytes)
-      } catch (error) {
-        // Kept, so that it is tried at every later run.
-        writeFileSync(`${CORPUS}/found-${round}`, bytes)
-        throw error
-      }
-    }
+    await fuzz(
+      {corpus: CORPUS, rounds: 5000, seed: 20260101, words: ['0000', '0001', '\0', ' ', '\n']},
+      survives,
+    )
   })
 })
