@@ -56,6 +56,9 @@ interface CompiledRule {
   paths: readonly ((path: string) => boolean)[] | undefined
 }
 
+/** For how many hosts it is remembered which rules can speak of them. */
+const MAX_KNOWN_HOSTS = 1024
+
 /** Without a list of its own an MCP rule lets through only what a client needs to call the tools it names. */
 const mcpDefaultMethods: ReadonlySet<string> = new Set([
   'initialize',
@@ -84,7 +87,17 @@ export function compileEgress(rules: readonly EgressRule[]): EgressMatcher {
     else index.set(key, [entry])
   }
 
-  const candidates = (host: string): CompiledRule[] => {
+  const known = new Map<string, readonly CompiledRule[]>()
+  const candidates = (host: string): readonly CompiledRule[] => {
+    let found = known.get(host)
+    if (found) return found
+    // Hosts are the agent's to choose.
+    if (known.size >= MAX_KNOWN_HOSTS) known.clear()
+    found = find(host)
+    known.set(host, found)
+    return found
+  }
+  const find = (host: string): CompiledRule[] => {
     const found = [...(exact.get(host) ?? []), ...(isName(host) ? (exact.get('*') ?? []) : [])]
     for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1))
       found.push(...(suffixes.get(host.slice(dot + 1)) ?? []))
@@ -108,17 +121,18 @@ export function decideEgress(rules: readonly EgressRule[], request: EgressReques
 
 function decide(candidates: readonly CompiledRule[], request: EgressRequest): EgressDecision {
   if (isGitPush(request)) return denied('git_push_outside_dispatcher', 'builtin:git-receive-pack')
-  const matching = candidates.filter((entry) => matches(entry, request))
-  const byEffect = (effect: EgressRule['effect']) =>
-    matching.filter(({rule}) => rule.effect === effect).map(({rule}) => rule)
-  const deny = byEffect('deny')
+  const deny: EgressRule[] = []
+  const allow: EgressRule[] = []
+  const audit: EgressRule[] = []
+  const byEffect = {deny, allow, audit}
+  for (const entry of candidates) if (matches(entry, request)) byEffect[entry.rule.effect].push(entry.rule)
   if (deny[0]) return {decision: 'deny', rule: deny[0].id, reason: 'denied_by_rule', matched: deny}
-  const open = [...byEffect('allow'), ...byEffect('audit')]
-  if (open.length > 0 && isDnsOverHttps(request) && !open.some((rule) => rule.paths !== undefined))
-    return denied('dns_over_https', 'builtin:dns-over-https')
-  const allow = byEffect('allow')
+  if (isDnsOverHttps(request)) {
+    const open = [...allow, ...audit]
+    if (open.length > 0 && !open.some((rule) => rule.paths !== undefined))
+      return denied('dns_over_https', 'builtin:dns-over-https')
+  }
   if (allow[0]) return {decision: 'allow', rule: allow[0].id, reason: 'allowed', matched: allow}
-  const audit = byEffect('audit')
   if (audit[0]) return {decision: 'audit', rule: audit[0].id, reason: 'audited', matched: audit}
   return denied(whyNothingMatched(candidates, request), null)
 }

@@ -37,34 +37,33 @@ export class Inspection {
     this.#detectors = detectors
   }
 
-  /** Throws Denial `placeholder_unbound`, `secret_found` or `scan_budget`. */
-  target(facts: RequestFacts): void {
-    const once = percentDecoded(facts.rawTarget)
-    const forms = new Set([facts.rawTarget, once, percentDecoded(once)])
-    for (const form of forms) this.#whole(this.#detectors.strict, Buffer.from(form, 'latin1'), 'url')
-  }
-
-  /** As `target`. Judged line by line, and all values and all names in one run: a secret may be split over two of them. */
-  headers(headers: Headers): void {
-    if (headers.length === 0) return
-    let lines = ''
+  /**
+   * Address and headers in one run: the address as sent and decoded, the headers line by line, and all values and all
+   * names without what is between them, because a secret may be split over two. Throws Denial `placeholder_unbound`,
+   * `secret_found` or `scan_budget`.
+   */
+  head({rawTarget}: Pick<RequestFacts, 'rawTarget'>, headers: Headers): void {
+    const once = percentDecoded(rawTarget)
+    let text = `${rawTarget}\n`
+    if (once !== rawTarget) text += `${once}\n${percentDecoded(once)}\n`
+    const addressLength = text.length
     let values = ''
     let names = ''
     for (const [name, value] of headers) {
-      lines += `${name}: ${value}\n`
+      text += `${name}: ${value}\n`
       values += value
       names += name
     }
-    for (const text of [lines, values, names])
-      this.#whole(this.#detectors.strict, Buffer.from(text, 'latin1'), 'header')
+    const bytes = Buffer.from(`${text}${values}\n${names}`, 'latin1')
+    this.#whole(this.#detectors.strict, bytes, (offset) => (offset < addressLength ? 'url' : 'header'))
   }
 
-  /** As `target`, for a body that is there as a whole, as sent or decoded. */
+  /** As `head`, for a body that is there as a whole, as sent or decoded. */
   body(bytes: Buffer): void {
-    this.#whole(this.#detectors.body, bytes, 'body')
+    this.#whole(this.#detectors.body, bytes, () => 'body')
   }
 
-  /** As `target`, for a body that is too large to hold: gives back what may be forwarded. */
+  /** As `head`, for a body that is too large to hold: gives back what may be forwarded. */
   bodyStream(): {push(chunk: Buffer): Buffer; end(): Buffer} {
     const stream = createStreamScanner(this.#detectors.body, {
       stops: (finding) => this.#refusal(finding, 'body') !== undefined,
@@ -77,15 +76,15 @@ export class Inspection {
     return {push: (chunk) => judged(stream.push(chunk)), end: () => judged(stream.end())}
   }
 
-  #whole(scanner: Scanner, bytes: Buffer, place: Place): void {
+  #whole(scanner: Scanner, bytes: Buffer, placeOf: (offset: number) => Place): void {
     let result: ScanResult
     try {
       result = scanner.scan(bytes)
     } catch (cause) {
-      throw new Denial('scan_failed', {detail: `${place}: ${String(cause)}`})
+      throw new Denial('scan_failed', {detail: `${placeOf(0)}: ${String(cause)}`})
     }
-    for (const finding of result.findings) this.#judge(finding, place, bytes)
-    if (result.overBudget) throw new Denial('scan_budget', {detail: place})
+    for (const finding of result.findings) this.#judge(finding, placeOf(finding.offset), bytes)
+    if (result.overBudget) throw new Denial('scan_budget', {detail: placeOf(bytes.length)})
   }
 
   #judge(finding: Finding, place: Place, bytes?: Buffer): void {

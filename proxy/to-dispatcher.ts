@@ -15,8 +15,7 @@ export async function relayToDispatcher(visit: Visit): Promise<Outcome> {
   if (facts.scheme !== 'https' || facts.port !== 443) throw new Denial('port_not_allowed')
   const headers = facts.headers.filter(([name]) => name.toLowerCase() !== 'authorization')
   const inspection = new Inspection(enforcement.detectors(facts, false))
-  inspection.target(facts)
-  inspection.headers(headers)
+  inspection.head(facts, headers)
   Object.assign(note, {
     path: facts.path,
     to: 'dispatcher',

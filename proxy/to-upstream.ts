@@ -23,6 +23,8 @@ import {SIGNED_BODY_BYTES} from './sigv4.js'
 import type {Visit} from './visit.js'
 import {openTunnel} from './websocket/tunnel.js'
 
+const noBody: Body = {kind: 'none'}
+
 /** Decides, scans, substitutes, limits and sends a request to the host it names. Throws Denial. */
 export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   const {facts, enforcement, note} = visit
@@ -37,8 +39,7 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   const substituted = substituteHeaders(facts.headers, facts, enforcement)
   const inspection = new Inspection(enforcement.detectors(facts))
   note.findings = inspection.recorded
-  inspection.target(facts)
-  inspection.headers(substituted.judged)
+  inspection.head(facts, substituted.judged)
   note.path = facts.path
 
   const shape = meteredShape(visit)
@@ -46,23 +47,26 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   const bodyIsBound = bindsBody(facts, enforcement)
   const wholeOnly = isMcpCall || bodyIsBound || wholeBytes !== undefined
   const inMessages = isGrpc(facts) && !wholeOnly
-  const giveBack = await visit.held.take(inMessages ? 0 : heldBytes(facts, wholeBytes))
+  const wanted = inMessages ? 0 : heldBytes(facts, wholeBytes)
+  const giveBack = wanted > 0 ? await visit.held.take(wanted) : undefined
   try {
     if (facts.hasBody) visit.sendContinue()
-    const body = inMessages
-      ? messagesOf(visit, inspection)
-      : await admitBody(visit.request, facts, inspection, wholeOnly, wholeBytes)
+    const body = !facts.hasBody
+      ? noBody
+      : inMessages
+        ? messagesOf(visit, inspection)
+        : await admitBody(visit.request, facts, inspection, wholeOnly, wholeBytes)
     const decision = early ?? decide(callsIn(body), visit)
     const bound =
       bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
-    note.credentials = [...substituted.used, ...(bound?.used ?? [])]
+    note.credentials = bound ? [...substituted.used, ...bound.used] : substituted.used
     const ready = bound ? {kind: 'whole' as const, bytes: bound.body} : body
-    const sent = signed(visit, substituted, ready)
+    const {path, query, headers} = signed(visit, substituted, ready)
     const {uploadBytes} = enforcement.grant.budget
     const admission = visit.limits.admit(decision.matched, {host: facts.host, uploadBytes})
-    return await send(visit, {...sent, body: ready, shape}, inspection, admission)
+    return await send(visit, {path, query, headers, body: ready, shape}, inspection, admission)
   } finally {
-    giveBack()
+    giveBack?.()
   }
 }
 
@@ -90,7 +94,6 @@ interface Sent {
 
 /** They may wait for each other's answers, so none waits for the end. */
 function messagesOf({request, facts, held}: Visit, inspection: Inspection): Body {
-  if (!facts.hasBody) return {kind: 'none'}
   const chunks = judgedMessages(request, facts, inspection, held)
   return {kind: 'stream', chunks, length: facts.contentLength}
 }

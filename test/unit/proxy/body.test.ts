@@ -187,8 +187,8 @@ describe('patterns', () => {
 
   test('in headers and addresses they are refused everywhere', () => {
     const judge = new Inspection(detectors({auditBody: true}))
-    expect(() => judge.headers([['x', token]])).toThrow('secret_found')
-    expect(() => judge.target({rawTarget: `/?t=${token}`} as RequestFacts)).toThrow('secret_found')
+    expect(() => judge.head({rawTarget: '/'}, [['x', token]])).toThrow('secret_found')
+    expect(() => judge.head({rawTarget: `/?t=${token}`}, [])).toThrow('secret_found')
   })
 })
 
@@ -198,7 +198,7 @@ describe('headers and addresses', () => {
 
   test('a value split over two headers is found', () => {
     expect(() =>
-      judge().headers([
+      judge().head({rawTarget: '/'}, [
         ['x-a', SECRET.slice(0, 9)],
         ['x-b', SECRET.slice(9)],
       ]),
@@ -206,7 +206,7 @@ describe('headers and addresses', () => {
   })
 
   test('a value in header names is found', () => {
-    expect(() => judge().headers([[SECRET, '1']])).toThrow('secret_found')
+    expect(() => judge().head({rawTarget: '/'}, [[SECRET, '1']])).toThrow('secret_found')
   })
 
   test.each([
@@ -215,7 +215,22 @@ describe('headers and addresses', () => {
     `/?x=${twice}`,
     `/?x=${Buffer.from(PLACEHOLDER).toString('base64url')}`,
   ])('a placeholder in %s is refused', (rawTarget) => {
-    expect(() => judge().target({rawTarget} as RequestFacts)).toThrow('placeholder_unbound')
+    expect(() => judge().head({rawTarget}, [])).toThrow('placeholder_unbound')
+  })
+
+  test('a record says whether it was the address or a header, also when both are long', () => {
+    const place = (act: () => void) => {
+      try {
+        act()
+      } catch (error) {
+        return error instanceof Denial ? error.detail : error
+      }
+      return undefined
+    }
+    const long = `/${'a/'.repeat(2000)}`
+    expect(place(() => judge().head({rawTarget: `${long}?x=${SECRET}`}, [['a', long]]))).toBe('url')
+    expect(place(() => judge().head({rawTarget: long}, [['a', `${long} ${SECRET}`]]))).toBe('header')
+    expect(place(() => judge().head({rawTarget: `${long}%20`}, [['a', SECRET]]))).toBe('header')
   })
 
   test('a scanner that fails or runs out of work refuses (OPEN-3)', () => {
@@ -225,7 +240,9 @@ describe('headers and addresses', () => {
       },
       scanWindow: () => [],
     }
-    expect(() => new Inspection(detectors({strict: broken})).headers([['a', 'b']])).toThrow('scan_failed')
+    expect(() => new Inspection(detectors({strict: broken})).head({rawTarget: '/'}, [['a', 'b']])).toThrow(
+      'scan_failed',
+    )
     const tired = {scan: () => ({findings: [], overBudget: true, work: 1}), scanWindow: () => []}
     expect(() => new Inspection(detectors({body: tired})).body(Buffer.from('x'))).toThrow('scan_budget')
   })
