@@ -5,36 +5,45 @@
 import {spawn, spawnSync} from 'node:child_process'
 import {chmodSync, mkdtempSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
-import {join} from 'node:path'
+import {join, resolve} from 'node:path'
 import {fileURLToPath} from 'node:url'
+import {createScanner} from '../scan/scanner.js'
+import {buildGitleaks} from './gitleaks.js'
 import {median, report} from './measure.js'
 import {serveSidecar, startMitmproxy, startSidecar, startSquid, type Proxy} from './proxy/contestants.js'
 import {run, type Load, type Measured} from './proxy/load.js'
+import {clone, npmCi, serveRepositories, writePackages, writeRepository, type Way} from './proxy/projects.js'
 import {installTools} from './proxy/tools.js'
 import {originAddress, serveEvents, writeOrigin} from './proxy/world.js'
+import {cpuMsPerMb, gitleaksMsPerMb, sourceFiles} from './scan-cost.js'
 
+const PROJECT_ROUNDS = 3
 const program = fileURLToPath(import.meta.url)
-const [, , command = '', argument = ''] = process.argv
+const [, , command = '', argument = '', scan = ''] = process.argv
 const commands: Record<string, () => Promise<void> | void> = {
   sidecar: () => serveSidecar(argument),
   events: serveEvents,
+  repositories: () => serveRepositories(argument),
   load: async () => void process.stdout.write(JSON.stringify(await run(JSON.parse(argument) as Load))),
-  inside: () => compare(argument),
+  inside: () => compare(argument, Number(scan)),
 }
 const act = commands[command]
 if (act) await act()
-else outside()
+else await outside()
 
 /** A network and a hosts file that nobody else sees. */
-function outside(): void {
+async function outside(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'cage-bench-proxy-'))
   // Squid's helpers are another user's.
   chmodSync(directory, 0o755)
   try {
     installTools()
     writeOrigin(directory)
+    writePackages(directory)
+    writeRepository(directory)
+    const scanned = await scanVersusGitleaks()
     const script = `set -e; ip link set lo up; ip addr add ${originAddress}/32 dev lo
-      mount --bind ${directory}/hosts /etc/hosts; exec ${process.execPath} ${program} inside ${directory}`
+      mount --bind ${directory}/hosts /etc/hosts; exec ${process.execPath} ${program} inside ${directory} ${scanned}`
     const {status} = spawnSync(
       'unshare',
       ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c', script],
@@ -46,13 +55,26 @@ function outside(): void {
   }
 }
 
+/** CPU on the same code; NaN, and so missed, where Go cannot build gitleaks. */
+async function scanVersusGitleaks(): Promise<number> {
+  const folder = resolve('dist/bench/gitleaks')
+  try {
+    const {program: gitleaks} = await buildGitleaks(folder)
+    const bodies = sourceFiles().files.map(({bytes}) => bytes)
+    return cpuMsPerMb(createScanner(), bodies) / (await gitleaksMsPerMb(gitleaks, folder, bodies))
+  } catch (error) {
+    process.stderr.write(`scan_vs_gitleaks is not measured: ${String(error)}\n`)
+    return NaN
+  }
+}
+
 type Name = 'direct' | 'cage' | 'squid' | 'mitmproxy'
 interface Result extends Measured {
   /** seconds, of the proxy */
   cpu: number
 }
 
-async function compare(directory: string): Promise<void> {
+async function compare(directory: string, scanned: number): Promise<void> {
   const tools = installTools()
   const ca = join(directory, 'origin-ca.pem')
   const onOriginsCore = (argv: string[]) =>
@@ -60,6 +82,7 @@ async function compare(directory: string): Promise<void> {
   const origin = [
     onOriginsCore([tools.nginx, '-c', join(directory, 'nginx.conf')]),
     onOriginsCore([process.execPath, program, 'events']),
+    onOriginsCore([process.execPath, program, 'repositories', directory]),
   ]
   const proxies: Record<Exclude<Name, 'direct'>, Proxy> = {
     cage: await startSidecar(directory, program),
@@ -73,24 +96,62 @@ async function compare(directory: string): Promise<void> {
       squid: proxies.squid.memory().now,
       mitmproxy: proxies.mitmproxy.memory().now,
     }
-    await measure(proxies, idle, tools.versions)
+    await measure(proxies, {
+      idle,
+      versions: tools.versions,
+      projects: projects(directory, proxies.cage.port),
+      scanned,
+    })
   } finally {
     for (const proxy of Object.values(proxies)) proxy.stop()
     for (const one of origin) one.kill('SIGKILL')
   }
 }
 
+interface Beside {
+  idle: Record<string, number>
+  versions: Record<string, string>
+  /** seconds a round, of each project and way */
+  projects: () => Record<'npm' | 'clone', {direct: number[]; cage: number[]}>
+  scanned: number
+}
+
+/** Whole projects with and without the sidecar, in turns. */
+function projects(directory: string, proxyPort: number): Beside['projects'] {
+  const direct: Way = {ca: join(directory, 'origin-ca.pem')}
+  const cage: Way = {proxyPort, ca: join(directory, 'sidecar', 'trust', 'ca.pem')}
+  return () => {
+    const seconds = {
+      npm: {direct: [] as number[], cage: [] as number[]},
+      clone: {direct: [] as number[], cage: [] as number[]},
+    }
+    for (let round = 0; round < PROJECT_ROUNDS; round++) {
+      seconds.npm.direct.push(npmCi(directory, direct))
+      seconds.npm.cage.push(npmCi(directory, cage))
+      seconds.clone.direct.push(clone(directory, direct))
+      seconds.clone.cage.push(clone(directory, cage))
+    }
+    process.stderr.write(`npm ci and git clone, seconds: ${JSON.stringify(seconds)}\n`)
+    return seconds
+  }
+}
+
 async function measure(
   proxies: Record<Exclude<Name, 'direct'>, Proxy>,
-  idle: Record<string, number>,
-  versions: Record<string, string>,
+  {idle, versions, projects: measureProjects, scanned}: Beside,
 ): Promise<void> {
   const all: Name[] = ['direct', 'cage', 'squid', 'mitmproxy']
   const h2: Name[] = ['direct', 'cage', 'mitmproxy']
   const inTurns = (what: string, rounds: number, load: Omit<Load, 'address' | 'proxyPort'>, names = all) =>
     alternating(what, rounds, {...load, address: originAddress}, names, proxies)
   // Compilers and caches are warm before anything counts.
-  await inTurns('warm-up', 1, {kind: 'requests', path: '/small', connections: 32, seconds: 4})
+  await inTurns('warm-up', 1, {
+    kind: 'requests',
+    path: '/small',
+    connections: 32,
+    seconds: 30,
+    count: 20_000,
+  })
   const requests = await inTurns('keep-alive requests', 3, {
     kind: 'requests',
     path: '/small',
@@ -141,6 +202,8 @@ async function measure(
     h2,
   )
 
+  const {npm, clone: cloned} = measureProjects()
+
   const rate = (results: Map<Name, Result[]>, name: Name) =>
     median((results.get(name) ?? []).map(({done, seconds}) => done / seconds))
   const cpu = (results: Map<Name, Result[]>, name: Name) =>
@@ -166,6 +229,10 @@ async function measure(
     values[`${name}PeakMB`] = proxies[name].memory().peak
     values[`${name}ReadyMs`] = proxies[name].readyMs
   }
+  values['directNpmCiSeconds'] = median(npm.direct)
+  values['cageNpmCiSeconds'] = median(npm.cage)
+  values['directCloneSeconds'] = median(cloned.direct)
+  values['cageCloneSeconds'] = median(cloned.cage)
   values['cageCpuUsPerHttp2'] = cpu(unary, 'cage')
   values['mitmproxyCpuUsPerHttp2'] = cpu(unary, 'mitmproxy')
   values['eventDelayP50Ms'] = (values['cageEventP50Ms'] ?? NaN) - (values['directEventP50Ms'] ?? NaN)
@@ -173,9 +240,6 @@ async function measure(
     `against ${Object.entries(versions)
       .map((one) => one.join(' '))
       .join(', ')}\n`,
-  )
-  process.stderr.write(
-    'npm_ci_vs_direct and clone_vs_direct are not measured here, and so missed: they want a mirror of packages and a large repository beside the origin. scan_vs_gitleaks: npm run bench scan\n',
   )
   report({
     bench: 'proxy',
@@ -188,6 +252,9 @@ async function measure(
       download_vs_squid: faster(download, 'squid'),
       upload_vs_mitmproxy: faster(upload, 'mitmproxy'),
       json_post_vs_mitmproxy: faster(json, 'mitmproxy'),
+      scan_vs_gitleaks: scanned,
+      npm_ci_vs_direct: median(npm.cage) / median(npm.direct),
+      clone_vs_direct: median(cloned.cage) / median(cloned.direct),
       cpu_vs_squid: cpu(requests, 'cage') / cpu(requests, 'squid'),
       cpu_vs_mitmproxy: cpu(requests, 'cage') / cpu(requests, 'mitmproxy'),
       http2_cpu_vs_mitmproxy: cpu(unary, 'cage') / cpu(unary, 'mitmproxy'),
@@ -203,6 +270,7 @@ async function measure(
     },
     targets: {
       latency_p50_vs_squid: 1.15,
+      scan_vs_gitleaks: 1,
       eventDelayP50Ms: 0.5,
       cageIdleMB: 80,
       npm_ci_vs_direct: 1.15,

@@ -2,8 +2,7 @@
  * The scanner beside gitleaks, on one computer and in one run: what each finds of generated secrets, what the scanner
  * takes for a secret in real code, and the processor time of both. Needs Go; the module is built once (20 s).
  */
-import {readdirSync, readFileSync, statSync} from 'node:fs'
-import {join, resolve} from 'node:path'
+import {resolve} from 'node:path'
 import {ruleTable} from '../scan/rules/table.js'
 import {createScanner, type Finding} from '../scan/scanner.js'
 import {seededRandom} from '../test/support/secret-sample.js'
@@ -11,9 +10,9 @@ import {buildGitleaks, scanWithGitleaks, type GitleaksRule} from './gitleaks.js'
 import {hostileBodies} from './hostile-bodies.js'
 import {report} from './measure.js'
 import {samplePattern} from './sample-pattern.js'
+import {cpuMsPerMb, gitleaksMsPerMb, sourceFiles} from './scan-cost.js'
 
 const SAMPLES = 20
-const CODE_BYTES = 24_000_000
 const MODEL_BYTES = 8_000_000
 const HOSTILE_BYTES = 1_000_000
 const MB = 1_000_000
@@ -49,7 +48,7 @@ const scanner = createScanner()
 const {program, rules} = await buildGitleaks(folder)
 
 const recall = await measureRecall(rules)
-const code = sourceFiles(CODE_BYTES)
+const code = sourceFiles()
 const falsePositives = code.files.flatMap(({path, bytes}) =>
   scanner
     .scan(bytes)
@@ -59,12 +58,16 @@ const falsePositives = code.files.flatMap(({path, bytes}) =>
 for (const {path, rule} of falsePositives) process.stderr.write(`false positive: ${rule} in ${path}\n`)
 
 const model = modelTraffic(code.files.map(({bytes}) => bytes))
-const oursCode = cpuMsPerMb(code.files.map(({bytes}) => bytes))
-const oursModel = cpuMsPerMb(model)
-const empty = await scanWithGitleaks(program, folder, Buffer.alloc(0))
-const whole = Buffer.concat(code.files.map(({bytes}) => bytes))
-const theirs = await scanWithGitleaks(program, folder, whole)
-const theirsCode = (theirs.cpuMs - empty.cpuMs) / (whole.length / MB)
+const oursCode = cpuMsPerMb(
+  scanner,
+  code.files.map(({bytes}) => bytes),
+)
+const oursModel = cpuMsPerMb(scanner, model)
+const theirsCode = await gitleaksMsPerMb(
+  program,
+  folder,
+  code.files.map(({bytes}) => bytes),
+)
 
 let worst = 0
 for (const [name, body] of hostileBodies(ruleTable, HOSTILE_BYTES)) {
@@ -131,21 +134,6 @@ async function measureRecall(
   return {planted: planted.length, found: planted.length - lost, rules: known.length}
 }
 
-/** Code and text of the packages that this repository depends on. */
-function sourceFiles(most: number): {files: {path: string; bytes: Buffer}[]; bytes: number} {
-  const files: {path: string; bytes: Buffer}[] = []
-  let bytes = 0
-  for (const path of readdirSync('node_modules', {recursive: true, encoding: 'utf8'}).sort()) {
-    if (!/\.(?:[cm]?[jt]s|json|md|ya?ml)$/.test(path)) continue
-    const {size} = statSync(join('node_modules', path))
-    if (size === 0 || size > 200_000) continue
-    files.push({path, bytes: readFileSync(join('node_modules', path))})
-    bytes += size
-    if (bytes >= most) break
-  }
-  return {files, bytes}
-}
-
 /** Requests as agents send them: a conversation in JSON that holds files. */
 function modelTraffic(files: readonly Buffer[]): Buffer[] {
   const requests: Buffer[] = []
@@ -159,16 +147,4 @@ function modelTraffic(files: readonly Buffer[]): Buffer[] {
     bytes += request.length
   }
   return requests
-}
-
-/** The better of two runs: the first warms the compiler up. */
-function cpuMsPerMb(bodies: readonly Buffer[]): number {
-  const bytes = bodies.reduce((sum, {length}) => sum + length, 0)
-  const once = () => {
-    const started = process.cpuUsage()
-    for (const body of bodies) scanner.scan(body)
-    const {user, system} = process.cpuUsage(started)
-    return (user + system) / 1000 / (bytes / MB)
-  }
-  return Math.min(once(), once())
 }

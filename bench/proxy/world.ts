@@ -7,6 +7,7 @@ import {createAuthority, issueServer, parseAuthority} from '../../core/certifica
 export const originHost = 'origin.test'
 export const originAddress = '192.168.213.1'
 const EVENTS_PORT = 9081
+export const GIT_PORT = 9082
 const EVENTS = 60
 const EVERY_MS = 20
 
@@ -42,7 +43,11 @@ http {
     listen ${originAddress}:443 ssl http2; server_name ${originHost};
     ssl_certificate ${directory}/origin.pem; ssl_certificate_key ${directory}/origin.key;
     root ${root};
-    location /upload { proxy_pass http://127.0.0.1:9080; proxy_http_version 1.1; }
+    location /upload {
+      proxy_pass http://127.0.0.1:9080; proxy_http_version 1.1; proxy_pass_request_body off;
+      proxy_set_header Content-Length "";
+    }
+    location /git/ { proxy_pass http://127.0.0.1:${GIT_PORT}; proxy_buffering off; proxy_http_version 1.1; }
     location /events { proxy_pass http://127.0.0.1:${EVENTS_PORT}; proxy_buffering off; proxy_http_version 1.1; }
   }
   server { listen 127.0.0.1:9080; location / { return 200 "ok"; } }
