@@ -1,6 +1,7 @@
 import {describe, expect, beforeEach, afterEach} from '@jest/globals'
 import {processRunner} from '../../../core/process.js'
 import {Microk8sCluster} from '../../../provision/cluster/microk8s.js'
+import {applyFirewall} from '../../../provision/firewall.js'
 import {GuestMachine} from '../../../provision/machine/guest-machine.js'
 import {GuestSystem} from '../../../provision/machine/guest-system.js'
 import {GuestUpkeep} from '../../../provision/machine/upkeep.js'
@@ -244,6 +245,40 @@ describe('microk8s in the system of a guest', () => {
       supervisor: 'systemd',
       around: ['10.77.0.5', '203.0.113.9'],
     })
+  })
+
+  test('lets pods out to public addresses alone, and whoever stands beside them to the dispatcher', async () => {
+    const listen = (where: string, port: number) =>
+      `ip netns exec ${where} python3 -m http.server ${port} --bind 0.0.0.0 >/dev/null 2>&1 &`
+    const places = `
+      ip netns add pod; ip link add cali1 type veth peer name eth0 netns pod; ip link set cali1 up
+      ip addr add 169.254.1.1/32 dev cali1; ip route add 10.1.0.5/32 dev cali1
+      ip -n pod addr add 10.1.0.5/32 dev eth0; ip -n pod link set eth0 up; ip -n pod link set lo up
+      ip -n pod route add 169.254.1.1 dev eth0; ip -n pod route add default via 169.254.1.1 onlink dev eth0
+      ip netns add outside; ip link set peer9 netns outside
+      ip -n outside addr add 10.77.0.1/24 dev peer9; ip -n outside addr add 8.8.8.8/32 dev peer9
+      ip -n outside link set peer9 up; ip -n outside link set lo up
+      echo 1 >/proc/sys/net/ipv4/ip_forward
+      nft add table ip services
+      nft 'add chain ip services pre { type nat hook prerouting priority dstnat; }'
+      nft add rule ip services pre ip daddr 10.152.183.44 tcp dport 443 dnat to 10.1.0.5:8443
+      ${listen('pod', 8443)} ${listen('outside', 443)} ${listen('outside', 22)}
+      until (exec 3<>/dev/tcp/10.1.0.5/8443 && exec 4<>/dev/tcp/10.77.0.1/443 && exec 5<>/dev/tcp/10.77.0.1/22) 2>/dev/null; do sleep 0.1; done`
+    const knocks = `for to in 8.8.8.8/443 8.8.8.8/22 10.77.0.1/443; do
+      if ip netns exec pod timeout 2 bash -c "exec 3<>/dev/tcp/$to" 2>/dev/null; then echo "pod $to"; fi; done
+      /usr/local/lib/cage/lookout.sh 10.152.183.44:443 10.77.0.1:443`
+    await it_.machine.create(clusterWork)
+    await it_.machine.start(clusterWork)
+    await said(places)
+    expect(await said(knocks)).toBe('')
+    await applyFirewall(it_.machine.transport, {
+      dispatcher: {address: '10.152.183.44', port: 443},
+      resolver: '192.0.2.53',
+      computer: ['10.77.0.5'],
+      publicPorts: [{protocol: 'tcp', port: 443}],
+      openings: [],
+    })
+    expect((await said(knocks)).split('\n')).toEqual(['pod 8.8.8.8/443', '10.152.183.44:443'])
   })
 
   test('is closed: pods reach nothing on it, from outside comes only SSH', async () => {
