@@ -16,6 +16,7 @@ import {repositoryUnder} from '../policy/repository-name.js'
  *     GET    /held                                    HeldPush[]
  *     POST   /held/TASK                               HeldDecision → HeldPush
  *     DELETE /held/TASK
+ *     DELETE /shares/TASK                             what a task that is gone has stored
  *     GET    /journal?since=&task=&follow=1           JSON lines
  *     POST   /journal                                 a record of gate's own
  *     POST   /repository/NAME/fetched                 gate has answered a fetch itself: for the journal

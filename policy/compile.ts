@@ -33,7 +33,14 @@ export interface CompiledGrant {
   env: Record<string, string>
 }
 
-const PUSH_LIMITS = {packBytes: 200 * 2 ** 20, objects: 50_000, commits: 500, refs: 8, seconds: 120}
+const PUSH_LIMITS = {
+  packBytes: 200 * 2 ** 20,
+  objects: 50_000,
+  commits: 500,
+  refs: 8,
+  seconds: 120,
+  totalBytes: 2 ** 30,
+}
 const GITHUB: GithubGrant = {
   writes: ['pr.create', 'pr.update', 'pr.comment', 'pr.review', 'pr.close', 'issue.comment', 'actions.rerun'],
   writesPerHour: 120,

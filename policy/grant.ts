@@ -166,6 +166,8 @@ export interface GitGrant {
       commits: number
       refs: number
       seconds: number
+      /** of all packs of this task together; absent = no limit of its own */
+      totalBytes?: number
     }
   }
   secrets: {

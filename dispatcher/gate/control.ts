@@ -77,7 +77,8 @@ async function perform(
     case 'document.remove': {
       const removed = await documents.remove(text(asked.task, 'task'))
       await git.json({method: 'DELETE', path: `/issued/${encodeURIComponent(asked.task)}`})
-      await git.json({method: 'DELETE', path: `/held/${encodeURIComponent(asked.task)}`})
+      for (const what of ['held', 'shares'])
+        await git.json({method: 'DELETE', path: `/${what}/${encodeURIComponent(asked.task)}`})
       const left = await upstreams.end(asked.task)
       if (removed)
         await record(git, {op: asked.op, task: asked.task, ...(left > 0 ? {tokensLeft: left} : {})})

@@ -40,6 +40,9 @@ export async function answerJson(
     case 'DELETE held/':
       await service.held.remove(name)
       return {}
+    case 'DELETE shares/':
+      await service.shares.remove(name)
+      return {}
     case 'POST journal/':
       await service.journal.append(JSON.parse(await text()) as JournalEntry)
       return {}

@@ -13,6 +13,7 @@ export type ProblemClass =
   | 'protocol'
   | 'time'
   | 'disk'
+  | 'share'
   | 'journal'
   | 'upstream'
   | 'scan'
@@ -133,6 +134,8 @@ export function nextStep(problem: ProblemClass, branch: string): string {
       return 'push fewer commits or smaller files at once'
     case 'disk':
       return 'a person has to give the dispatcher more space'
+    case 'share':
+      return 'this task can store no more; a person has to look at what it pushes, or start another one'
     case 'journal':
       return 'a person has to look at the dispatcher: nothing is accepted while it cannot record'
     case 'upstream':

@@ -10,6 +10,7 @@ import type {GitPrograms} from './children.js'
 import type {InspectionRules} from './inspect.js'
 import type {NamedLocks, Places} from './locks.js'
 import type {HeldPushes} from './held.js'
+import type {DiskShares} from './shares.js'
 import type {Refs, Repository} from './repositories.js'
 
 /** The person's own history is scanned for a while, to warn; seeding thousands of commits must not wait for it. */
@@ -46,6 +47,7 @@ export interface PushEngineParts {
   journal: Journal
   scan: ScanPool
   held: HeldPushes
+  shares: DiskShares
   clock: Clock
   refLocks: NamedLocks
   /** for the work after the pack has arrived */

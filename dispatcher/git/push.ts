@@ -98,7 +98,12 @@ class Push {
         )
       })
       this.#answer.startKeepAlive()
-      return await this.#judgeAndStore(quarantine)
+      const bytes = this.#progress.pack?.bytes ?? 0
+      const over = this.#parts.shares.problem(grant.task, bytes, grant.push.limits.totalBytes)
+      if (over) throw new PushRefused([over])
+      const outcomes = await this.#judgeAndStore(quarantine)
+      if (outcomes.some(({state}) => state !== 'refused')) this.#parts.shares.add(grant.task, bytes)
+      return outcomes
     } finally {
       await quarantine.remove()
     }

@@ -19,6 +19,7 @@ import {IssuedValues} from './issued.js'
 import {NamedLocks, Places} from './locks.js'
 import {Mirrors} from './mirrors.js'
 import {Maintenance} from './maintenance.js'
+import {DiskShares} from './shares.js'
 import {PushEngine} from './push.js'
 import {Quarantine} from './quarantine.js'
 import {isMirror, RepositoryStore, type Refs, type Repository} from './repositories.js'
@@ -48,6 +49,7 @@ export interface GitService {
   scan: ScanPool
   issued: IssuedValues
   held: HeldPushes
+  shares: DiskShares
 }
 
 /** The scanner counts its own work; one that still took longer than this is broken, also on a busy machine. */
@@ -87,6 +89,8 @@ export async function openGitService({
   // The first thread is warm before the first push.
   scan.scan([Buffer.from('warm')]).catch((error: unknown) => log(String(error)))
   const held = new HeldPushes(join(volume, 'held'))
+  const shares = new DiskShares(join(volume, 'shares'), log)
+  await shares.load()
   const maintenance = new Maintenance(git, log)
   const push = new PushEngine({
     git,
@@ -104,6 +108,7 @@ export async function openGitService({
     journal,
     scan,
     held,
+    shares,
     clock,
     refLocks: new NamedLocks(),
     places: new Places(2 * availableParallelism()),
@@ -114,7 +119,20 @@ export async function openGitService({
   })
   const documents = new DocumentFiles(join(volume, 'documents'))
   const fetches = new FetchLog(journal)
-  return {git, repositories, mirrors, documents, journal, fetches, push, maintenance, scan, issued, held}
+  return {
+    git,
+    repositories,
+    mirrors,
+    documents,
+    journal,
+    fetches,
+    push,
+    maintenance,
+    scan,
+    issued,
+    held,
+    shares,
+  }
 }
 
 /** The refs of a repository of this volume; undefined for what only its upstream can tell. */

@@ -1,9 +1,10 @@
 import {execFileSync} from 'node:child_process'
+import {randomBytes} from 'node:crypto'
 import {mkdtempSync, rmdirSync, statSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {describe, expect, it} from '@jest/globals'
-import {TestDispatcher} from '../../support/dispatcher.js'
+import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
 import {itUnless} from '../../support/when.js'
 
 describe('a journal that cannot be written', () => {
@@ -29,6 +30,44 @@ describe('a journal that cannot be written', () => {
       await door.ready()
       expect(door.gitAs(task, 'agent', 'push', '-q', 'origin', 'fix').code).toBe(0)
       expect(door.refs()['refs/heads/fix']).toBe(tip)
+    } finally {
+      await door.stop()
+    }
+  })
+})
+
+describe('the share of a task', () => {
+  it('is counted over all its pushes and restarts, ends with a clear refusal, and takes nothing from others', async () => {
+    const door = await TestDispatcher.startSeeded()
+    const limits = {packBytes: 1e8, blobBytes: 1e7, objects: 5000, commits: 500, refs: 8, seconds: 120}
+    const withShare = (name: string) => door.task(name, {}, {limits: {...limits, totalBytes: 700_000}})
+    const pushed = (task: TestTask, where: string) => {
+      door.box.commit(where, task.name, `${++files}.bin`, randomBytes(300_000).toString('latin1'))
+      return door.gitAs(task, where, 'push', 'origin', task.name)
+    }
+    let files = 0
+    try {
+      const greedy = withShare('greedy')
+      door.clone(greedy, 'greedy')
+      expect(pushed(greedy, 'greedy').code).toBe(0)
+      await door.kill('git')
+      door.startGit()
+      await door.ready()
+      const before = door.refs()
+      const {code, stderr} = pushed(greedy, 'greedy')
+      expect({code, stderr}).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(/cage: \[share\] this task has stored \d+ bytes of the 700000/),
+      })
+      expect(stderr).toContain('(share of the volume is used up)')
+      expect(door.refs()).toEqual(before)
+      expect(door.quarantined()).toEqual([])
+      const other = withShare('other')
+      door.clone(other, 'other')
+      expect(pushed(other, 'other').code).toBe(0)
+      door.control({op: 'document.remove', task: 'greedy'})
+      const again = withShare('greedy')
+      expect(door.gitAs(again, 'greedy', 'push', 'origin', 'greedy').code).toBe(0)
     } finally {
       await door.stop()
     }
