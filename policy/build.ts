@@ -153,6 +153,7 @@ function rights(files: ConfigFiles, layers: readonly Layer[], project: ProjectFi
       tags: unique(push.tags ?? []),
       deny: unique(push.deny ?? ['ci', '.gitmodules', '**/.gitattributes']),
       maxBlobBytes: bytes(push.maxBlob ?? '10MiB'),
+      author: push.author ?? 'any',
       onFinding: onFinding ?? 'deny',
       allow: unique(layers.flatMap(({sections}) => sections.git?.secrets?.allow ?? [])).sort(),
     },

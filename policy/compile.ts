@@ -203,6 +203,9 @@ function gitGrant({settings, id, task, revision, branch, base}: CompileInput): G
       delete: git.delete,
       tags: git.tags.map((tag) => `refs/tags/${tag}`),
       deny: git.deny,
+      ...(git.author === 'any'
+        ? {}
+        : {author: {email: settings.task.author.email, action: git.author === 'own' ? 'deny' : 'warn'}}),
       limits: {...PUSH_LIMITS, blobBytes: git.maxBlobBytes},
     },
     secrets: {onFinding: git.onFinding, ...(git.allow.length === 0 ? {} : {allow: git.allow})},

@@ -70,7 +70,14 @@ export interface Sections {
     routes?: Record<string, {url: string; ca?: string; pin?: string}>
   }
   git?: {
-    push?: {force?: boolean; delete?: boolean; tags?: string[]; deny?: string[]; maxBlob?: string}
+    push?: {
+      force?: boolean
+      delete?: boolean
+      tags?: string[]
+      deny?: string[]
+      maxBlob?: string
+      author?: 'any' | 'warn' | 'own'
+    }
     secrets?: {onFinding?: 'deny' | 'hold' | 'warn'; allow?: string[]}
   }
 }

@@ -159,6 +159,8 @@ export interface GitGrant {
     tags: string[]
     /** names of lists in data (`ci`) or path globs, case-insensitive */
     deny: string[]
+    /** who new commits may say made them; absent = anybody */
+    author?: {email: string; action: 'warn' | 'deny'}
     limits: {
       packBytes: number
       blobBytes: number

@@ -105,6 +105,8 @@ export interface Rights {
     tags: string[]
     deny: string[]
     maxBlobBytes: number
+    /** what a commit does that another than the task's author made */
+    author: 'any' | 'warn' | 'own'
     onFinding: 'deny' | 'hold' | 'warn'
     /** hex SHA-256 of values */
     allow: string[]

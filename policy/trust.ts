@@ -267,6 +267,7 @@ function injectText(inject: InjectSettings): string {
 
 function gitItems({git}: Rights, {git: base}: Rights): Item[] {
   const strength = ['deny', 'hold', 'warn']
+  const authors = ['any', 'warn', 'own']
   const weaker = strength.indexOf(git.onFinding) > strength.indexOf(base.onFinding)
   return [
     ...(git.force && !base.force ? [{text: 'git: a task may rewrite its branch', result: ['force']}] : []),
@@ -288,6 +289,9 @@ function gitItems({git}: Rights, {git: base}: Rights): Item[] {
     ...git.allow
       .filter((hash) => !base.allow.includes(hash))
       .map((hash) => ({text: `git: the value with SHA-256 ${hash} is no secret`, result: ['allow', hash]})),
+    ...(authors.indexOf(git.author) < authors.indexOf(base.author)
+      ? [{text: `git: commits by others in a push: ${git.author}`, result: ['author', git.author]}]
+      : []),
     ...(weaker
       ? [{text: `git: a secret in a push: ${git.onFinding}`, result: ['onFinding', git.onFinding]}]
       : []),

@@ -35,6 +35,8 @@ export class ContentScan {
   readonly found: Found[] = []
   /** parents of the commits that went through */
   readonly parents = new Set<string>()
+  /** by commit, the addresses of its author and committer */
+  readonly people = new Map<string, ReadonlySet<string>>()
   readonly #pool: ScanPool
   readonly #format: ObjectFormat
   readonly #running = new Set<Promise<void>>()
@@ -57,7 +59,10 @@ export class ContentScan {
       if (type === 'blob') await this.#readBlob(reader, Number(size), place)
       else {
         const body = await exactly(reader, Number(size))
-        if (type === 'commit') for (const parent of parentsOf(body)) this.parents.add(parent)
+        if (type === 'commit') {
+          for (const parent of parentsOf(body)) this.parents.add(parent)
+          this.people.set(object, addressesIn(body))
+        }
         const text = type === 'tree' ? Buffer.from(treeNames(body, this.#format)) : body
         await this.#add({text, lines: 0, ...place})
       }
@@ -172,6 +177,14 @@ function parentsOf(commit: Buffer): string[] {
     parents.push(parent)
   }
   return parents
+}
+
+/** Of author and committer; a line that says it otherwise is the address of nobody. */
+function addressesIn(commit: Buffer): Set<string> {
+  const text = commit.toString('utf8')
+  const head = text.slice(0, Math.max(0, text.indexOf('\n\n')))
+  const lines = head.split('\n').filter((line) => /^(?:author|committer) /.test(line))
+  return new Set(lines.map((line) => /^\w+ [^<>]*<([^<>]*)> \d+ [+-]\d{4}$/.exec(line)?.[1] ?? ''))
 }
 
 /** The names in a tree object, one a line: `mode SP name NUL id`. */

@@ -36,6 +36,8 @@ export interface Inspection {
   unscanned: number
   /** of the new commits, as far as they were read */
   parents: ReadonlySet<string>
+  /** of each of them, the addresses of author and committer */
+  people: ReadonlyMap<string, ReadonlySet<string>>
 }
 
 export interface InspectionWork {
@@ -116,6 +118,7 @@ class Inspector {
       blobBytes: this.#blobBytes,
       unscanned: this.#unscanned,
       parents: this.#content.parents,
+      people: this.#content.people,
     }
   }
 

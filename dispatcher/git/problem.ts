@@ -5,6 +5,7 @@ export type ProblemClass =
   | 'ref'
   | 'force'
   | 'path'
+  | 'author'
   | 'secret'
   | 'held'
   | 'size'
@@ -118,6 +119,8 @@ export function nextStep(problem: ProblemClass, branch: string): string {
       return 'run git fetch, then merge or rebase, then push again'
     case 'path':
       return 'take the change out of every commit you push; a person has to make it'
+    case 'author':
+      return 'make them again as this task: git rebase -r <base> --exec "git commit --amend --no-edit --reset-author"'
     case 'secret':
       return 'take it out of every commit you push (git rebase -i or git commit --amend); a later commit that removes it is not enough'
     case 'held':

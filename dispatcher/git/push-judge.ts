@@ -6,7 +6,7 @@ import {PushRefused, type Problem} from './problem.js'
 import type {PushProgress} from './push-record.js'
 import {inspectionRules, type PushEngineParts, type PushSession} from './push-session.js'
 import type {Refs} from './repositories.js'
-import {judgeAge, judgeFastForward, Names} from './verdict.js'
+import {judgeAge, judgeFastForward, Names, strangersIn} from './verdict.js'
 
 /** What is to be said about a push whose objects lie in a quarantine. */
 export interface Judgement {
@@ -17,6 +17,8 @@ export interface Judgement {
   /** paths of findings, fit to show */
   names: Names
   unscanned: number
+  /** pass, and are said */
+  strangers: readonly Problem[]
 }
 
 export interface PushJudgeOptions {
@@ -68,7 +70,8 @@ export class PushJudge {
     const zero = zeroId(repository.format)
     const stale = judgeAge(request.commands, known, repository.format, names)
     if (stale.length > 0) throw new PushRefused(stale)
-    if (quarantine === undefined) return {known, problems: [], findings: NO_FINDINGS, names, unscanned: 0}
+    if (quarantine === undefined)
+      return {known, problems: [], findings: NO_FINDINGS, names, unscanned: 0, strangers: []}
     const tips = request.commands.filter((command) => command.new !== zero)
     const place = {directory: repository.directory, quarantine, signal}
     const inspection = await inspect({
@@ -82,7 +85,7 @@ export class PushJudge {
       signal,
       onProgress: onObjects,
     })
-    const {found, flagged, problems, unscanned, parents} = inspection
+    const {found, flagged, problems, unscanned, parents, people} = inspection
     const moved: Problem[] = []
     for (const command of tips.filter(({old}) => old !== zero)) {
       // A new commit right behind the old one is what nearly every push is.
@@ -98,9 +101,12 @@ export class PushJudge {
       ),
     ])
     progress.inspection = {...inspection, flagged: flagged.map((path) => flags.record(path))}
+    const strangers = strangersIn(grant, people)
+    const areDenied = grant.push.author?.action === 'deny'
     return {
       known,
-      problems: [...problems, ...moved],
+      problems: [...problems, ...moved, ...(areDenied ? strangers : [])],
+      strangers: areDenied ? [] : strangers,
       findings: await judgeFindings(grant, found, parts.held, paths),
       names: paths,
       unscanned,
@@ -109,7 +115,9 @@ export class PushJudge {
 }
 
 /** Nothing is wrong, and nothing would be said. */
-function isClean({problems, findings}: Judgement, inspection: Inspection | undefined): boolean {
+function isClean({problems, findings, strangers}: Judgement, inspection: Inspection | undefined): boolean {
   const {denied, held, warned} = findings
-  return [problems, denied, held, warned, inspection?.flagged ?? []].every((list) => list.length === 0)
+  return [problems, denied, held, warned, strangers, inspection?.flagged ?? []].every(
+    (list) => list.length === 0,
+  )
 }

@@ -129,8 +129,9 @@ class Push {
   }
 
   /** Says what is to be said. Only a push that is right otherwise is worth a person's look. */
-  async #conclude({problems, findings, names, unscanned}: Judgement): Promise<void> {
+  async #conclude({problems, findings, names, unscanned, strangers}: Judgement): Promise<void> {
     const {denied, held, warned} = findings
+    for (const {message} of strangers.slice(0, 5)) this.#answer.say(`[author] warning: ${message}`)
     for (const finding of warned.slice(0, 10))
       this.#answer.say(`[secret] warning: ${describeFinding(finding, names)}`)
     if (warned.length > 10) this.#answer.say(`[secret] warning: ... and ${warned.length - 10} more`)

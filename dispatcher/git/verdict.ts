@@ -114,6 +114,22 @@ export function judgeFastForward(
   ]
 }
 
+/** Commits that say that somebody else made them. */
+export function strangersIn(
+  {principal, push}: GitGrant,
+  people: ReadonlyMap<string, ReadonlySet<string>>,
+): Problem[] {
+  const {author} = push
+  if (!author || principal !== 'task') return []
+  const strangers = [...people].filter(([, addresses]) => [...addresses].some((one) => one !== author.email))
+  return strangers.map(([commit]) => ({
+    class: 'author',
+    message: `commit ${commit.slice(0, 10)} is not by ${quoted(author.email)} alone`,
+    short: 'commit by somebody else',
+    ruleId: 'git.push.author',
+  }))
+}
+
 /** Where something was found, in words; never what. */
 export function describeFinding(found: Found, names: Names): string {
   const id = found.object.slice(0, 10)

@@ -269,6 +269,11 @@ export const git = object('What a task may push.', {
       },
     ),
     maxBlob: size('Largest file.', {default: '10MiB', ...ask}),
+    author: choice(
+      'Commits that are not by `task.author`: let through, warn, or only its own.',
+      ['any', 'warn', 'own'],
+      {default: 'any', ...ask},
+    ),
   }),
   secrets: object('What a secret in a pushed object does.', {
     onFinding: choice('Refuse, hold for a person, or warn.', ['deny', 'hold', 'warn'], {

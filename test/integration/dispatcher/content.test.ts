@@ -209,6 +209,52 @@ describe('GIT-13: protected paths', () => {
   })
 })
 
+describe('who made a commit', () => {
+  const email = () => door.box.git('agent', 'log', '-1', '--format=%ae', 'origin/main')
+  const withAuthor = (action: 'warn' | 'deny') =>
+    door.task(
+      `${branch}-${action}`,
+      {branch},
+      {refs: [`refs/heads/${branch}`], author: {email: email(), action}},
+    )
+
+  it('is the author of the task alone where the grant says so, in every commit and both roles', () => {
+    commit('mine.txt', 'mine\n')
+    task = withAuthor('deny')
+    expectAccepted()
+    const tree = git('rev-parse', `${branch}^{tree}`)
+    for (const role of ['AUTHOR', 'COMMITTER']) {
+      const env = {[`GIT_${role}_EMAIL`]: 'boss@example.com'}
+      const forged = door.box.gitWith('agent', {env}, 'commit-tree', '-p', branch, '-m', 'forged', tree)
+      const above = git('commit-tree', '-p', forged, '-m', 'above', tree)
+      git('update-ref', `refs/heads/${branch}`, above)
+      const stderr = expectRefused(/\[author\] commit [0-9a-f]{10} is not by/)
+      expect(stderr).toContain('(commit by somebody else)')
+      expect(stderr).not.toContain('boss@example.com')
+      git('update-ref', `refs/heads/${branch}`, `${above}~2`)
+    }
+  })
+
+  it('only warns where the grant says that, and is nobody’s business otherwise', () => {
+    const env = {GIT_AUTHOR_EMAIL: 'boss@example.com'}
+    const tree = git('rev-parse', `${branch}^{tree}`)
+    git(
+      'update-ref',
+      `refs/heads/${branch}`,
+      door.box.gitWith('agent', {env}, 'commit-tree', '-p', branch, '-m', 'x', tree),
+    )
+    task = withAuthor('warn')
+    expect(expectAccepted()).toMatch(/cage: \[author\] warning: commit/)
+    git(
+      'update-ref',
+      `refs/heads/${branch}`,
+      door.box.gitWith('agent', {env}, 'commit-tree', '-p', branch, '-m', 'y', tree),
+    )
+    task = door.task(branch)
+    expect(expectAccepted()).not.toContain('[author]')
+  })
+})
+
 describe('what only looks like a secret by its name', () => {
   const password = `password = "${sampleSecret('<a62:32>')}"`
 

@@ -63,6 +63,7 @@ describe('defaults', () => {
         delete: false,
         tags: [],
         deny: ['ci', '.gitmodules', '**/.gitattributes'],
+        author: 'any',
         onFinding: 'deny',
         allow: [],
       },

@@ -181,6 +181,12 @@ describe('what waits for cage trust, in sentences', () => {
   ]
   test.each(cases)('%#', (project, expected) => expect(texts(project)).toEqual(expected))
 
+  test('a project may be stricter about authors than the operator, and must ask to be less so', () => {
+    const operator: OperatorFile = {projects: {shop: {git: {push: {author: 'warn'}}}}}
+    expect(texts({git: {push: {author: 'own'}}}, operator)).toEqual([])
+    expect(texts({git: {push: {author: 'own'}}})).toEqual([])
+  })
+
   test('what the operator said needs no approval', () => {
     const operator: OperatorFile = {
       projects: {
