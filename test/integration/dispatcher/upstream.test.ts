@@ -120,6 +120,36 @@ describe('a push', () => {
     door.box.git('agent', 'update-ref', 'refs/heads/fix', 'fix~1')
   })
 
+  it.each([
+    ['shallow', ['--depth', '1']],
+    ['partial', ['--filter=blob:none']],
+  ])('of a %s clone arrives whole', async (kind, args) => {
+    const own = door.upstreamTask(kind)
+    door.clone(own, kind, ...args)
+    door.box.git(kind, 'checkout', '-q', '-b', kind)
+    const tip = door.box.commit(kind, kind, `${kind}.txt`, `${kind}\n`)
+    const {code, stderr} = await door.gitAsAsync(own, kind, 'push', 'origin', kind)
+    expect({code, stderr}).toEqual({code: 0, stderr: expect.any(String)})
+    expect(forge.refs()[`refs/heads/${kind}`]).toBe(tip)
+    forge.git('org/app.git', 'fsck', '--strict', '--full')
+  })
+
+  it('of a branch and a tag at once is all or nothing where the client wants that, and says why by ref', async () => {
+    const own = door.upstreamTask('two', {}, {refs: ['refs/heads/two'], tags: ['refs/tags/two/*']})
+    const tip = door.box.commit('agent', 'two', 'two.txt', 'two\n')
+    door.box.git('agent', 'tag', '-f', 'two/1', tip)
+    door.box.git('agent', 'tag', '-f', 'other', tip)
+    const push = (...refs: string[]) => door.gitAsAsync(own, 'agent', 'push', ...refs)
+    const before = forge.refs()
+    const mixed = await push('origin', 'two', 'refs/tags/other')
+    expect(mixed.code).toBe(1)
+    expect(mixed.stderr).toContain('other -> other (tags are not granted to this task)')
+    expect(mixed.stderr).toContain('two -> two (another ref of this push was refused)')
+    expect(forge.refs()).toEqual(before)
+    expect((await push('--atomic', 'origin', 'two', 'refs/tags/two/1')).code).toBe(0)
+    expect(forge.refs()).toMatchObject({'refs/heads/two': tip, 'refs/tags/two/1': tip})
+  })
+
   it('sends no object that the branch does not reach', async () => {
     const old = branch() ?? ''
     const hidden = door.box.gitWith('agent', {input: 'hidden\n'}, 'hash-object', '-w', '--stdin')
