@@ -3,14 +3,23 @@ import type {KubeObject} from '../core/kube-object.js'
 import type {Cluster} from '../kube/cluster.js'
 import type {ClusterTraits} from '../manifests/pod-shape.js'
 import {upstreamKind} from '../policy/upstream-kind.js'
+import {provisionedByCluster, type Volumes} from '../tasks/volumes.js'
+import {existingCluster, existingDns, existingImages, existingTraits, notPushed} from './existing-cluster.js'
 import type {ProjectContext} from './project-context.js'
 
 /** File below the kubelet's seccomp folder that cage installs on its own machines. */
 const SECCOMP = 'cage.json'
 const IMAGE_PREFIX = 'cage.local/'
 
-/** What manifests need to know about the cluster of a machine that cage made. */
-export async function clusterTraits(cluster: Cluster, signal: AbortSignal): Promise<ClusterTraits> {
+/** What manifests need to know about the project's cluster. */
+export async function clusterTraits(project: ProjectContext): Promise<ClusterTraits> {
+  const {signal} = project
+  const existing = await existingCluster(project)
+  if (existing) return existingTraits(await project.cluster(), existing, signal)
+  return ownTraits(await project.cluster(), signal)
+}
+
+async function ownTraits(cluster: Cluster, signal: AbortSignal): Promise<ClusterTraits> {
   const {storageClass} = await import('../provision/cluster/volumes.js')
   const nodes = await cluster.nodes({signal})
   return {
@@ -27,6 +36,8 @@ export async function projectImages(
   project: ProjectContext,
 ): Promise<{agent: string; proxy: string; dispatcher: string}> {
   const {imageReferences} = await import('../provision/images/plan.js')
+  const existing = await existingCluster(project)
+  if (existing) return existingImages(project, existing)
   const {machine} = await project.machine()
   const {architecture} = await machine.facts()
   const upstream = upstreamKind(project.settings.repository.upstream)
@@ -38,14 +49,8 @@ export async function projectImages(
  * Errors: IMAGES_MISSING, exit 3.
  */
 export async function requireImages(project: ProjectContext, images: readonly string[]): Promise<void> {
-  const {machine} = await project.machine()
-  const {output} = await import('../provision/transport/output.js')
-  const filters = images.map((image) => `name==${image}`)
-  const argv = ['ctr', '--namespace', 'k8s.io', 'images', 'ls', '--quiet', ...filters] as const
-  const found = (await output(machine.transport, {argv, signal: project.signal, timeoutMs: 30_000})).split(
-    '\n',
-  )
-  const missing = images.filter((image) => !found.includes(image))
+  const existing = await existingCluster(project)
+  const missing = existing ? await notPushed(project, existing, images) : await notImported(project, images)
   if (missing.length === 0) return
   throw new CageError(`the cluster does not have ${missing.join(' and ')} of this version of cage`, {
     code: 'IMAGES_MISSING',
@@ -54,8 +59,20 @@ export async function requireImages(project: ProjectContext, images: readonly st
   })
 }
 
-/** Volumes on the machine's disk for claims in one namespace. */
-export async function volumesIn(project: ProjectContext, namespace: string) {
+async function notImported(project: ProjectContext, images: readonly string[]): Promise<string[]> {
+  const {machine} = await project.machine()
+  const {output} = await import('../provision/transport/output.js')
+  const filters = images.map((image) => `name==${image}`)
+  const argv = ['ctr', '--namespace', 'k8s.io', 'images', 'ls', '--quiet', ...filters] as const
+  const found = (await output(machine.transport, {argv, signal: project.signal, timeoutMs: 30_000})).split(
+    '\n',
+  )
+  return images.filter((image) => !found.includes(image))
+}
+
+/** Volumes for claims in one namespace: on the machine's disk, or the cluster's own affair. */
+export async function volumesIn(project: ProjectContext, namespace: string): Promise<Volumes> {
+  if (await existingCluster(project)) return provisionedByCluster
   const {machineVolumes} = await import('../provision/cluster/volumes.js')
   const {label} = await import('../core/layout.js')
   const {machine} = await project.machine()
@@ -70,6 +87,10 @@ export async function volumesIn(project: ProjectContext, namespace: string) {
 
 /** What answers on the machine and must never answer a pod: the kubelet, and the API server where it listens on a link. */
 export async function closedAddresses(project: ProjectContext): Promise<string[]> {
+  if (await existingCluster(project)) {
+    const {apiAddress} = await import('../provision/existing/network-policy.js')
+    return [await apiAddress(await project.cluster(), {signal: project.signal})]
+  }
   const {clusterKinds} = await import('../provision/cluster/kinds.js')
   const {machine, record} = await project.machine()
   const {api, closed} = clusterKinds[record.cluster]
@@ -85,4 +106,13 @@ export async function closedAddresses(project: ProjectContext): Promise<string[]
     namespace: 'default',
   })
   return [...ports, ...(service?.spec?.clusterIP ? [`${service.spec.clusterIP}:443`] : [])]
+}
+
+/** DNS servers of the sidecars: the operator's, else the machine's or the cluster's. */
+export async function resolvers(project: ProjectContext): Promise<string[]> {
+  const {resolver} = project.settings.network
+  if (resolver.length > 0) return resolver
+  if (await existingCluster(project)) return [(await existingDns(project)).address]
+  const {machine} = await project.machine()
+  return [(await machine.facts()).resolver]
 }

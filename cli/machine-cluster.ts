@@ -3,7 +3,7 @@ import type {ProjectMachine} from '../provision/provisioning.js'
 import type {ProjectFiles} from '../provision/state/layout.js'
 
 /**
- * The cluster behind the kubeconfig that `cage up` wrote. A machine that is far away is reached through a tunnel, which ends
+ * The cluster behind the kubeconfig that `cage up` wrote, or that the operator names. A machine that is far away is reached through a tunnel, which ends
  * with its connection: `machine` is asked only then, and the caller closes it.
  */
 export async function machineCluster(
@@ -15,6 +15,11 @@ export async function machineCluster(
     import('../provision/state/machine-record.js'),
   ])
   const {kubeconfig} = files
-  if ((await readRecord(files.record))?.driver === 'local') return connect({kubeconfig})
+  const record = await readRecord(files.record)
+  if (record?.existing) {
+    const {kubeconfig: named, context} = record.existing
+    return connect({kubeconfig: named, context})
+  }
+  if (record?.driver === 'local') return connect({kubeconfig})
   return connect({kubeconfig, at: await (await machine()).machine.api()})
 }

@@ -3,7 +3,7 @@ import {chooseCluster, type ClusterChoice} from '../provision/cluster/choose-clu
 import {requireOwnSystem} from '../provision/cluster/microk8s.js'
 import {chooseDriver, thisComputer} from '../provision/machine/choose-driver.js'
 import type {MachineWanted} from '../provision/provisioning.js'
-import {readRecord} from '../provision/state/machine-record.js'
+import {readMachineRecord} from '../provision/state/machine-record.js'
 import type {ProjectContext} from './project-context.js'
 
 /** What the project's settings ask of a machine; `why` says what `driver: auto` could not take. */
@@ -32,7 +32,7 @@ export async function machineWanted(project: ProjectContext): Promise<{wanted: M
 export async function driverOf(
   project: ProjectContext,
 ): Promise<{driver: MachineWanted['driver'] | 'none'; why: string}> {
-  const record = await readRecord(project.files.record)
+  const record = await readMachineRecord(project.files.record)
   if (record) return {driver: record.driver, why: ''}
   const {driver} = project.settings.machine
   return driver === 'auto' ? chooseDriver(thisComputer(project.places)) : {driver, why: ''}
@@ -40,7 +40,7 @@ export async function driverOf(
 
 /** A machine that is there keeps its cluster. */
 async function clusterOf(project: ProjectContext, driver: MachineWanted['driver']): Promise<ClusterChoice> {
-  const record = await readRecord(project.files.record)
+  const record = await readMachineRecord(project.files.record)
   if (record) return {kind: record.cluster, why: ''}
   const {kind} = project.settings.cluster
   if (kind === 'kubeadm' || kind === 'microk8s') return {kind, why: ''}
@@ -48,9 +48,11 @@ async function clusterOf(project: ProjectContext, driver: MachineWanted['driver'
 }
 
 function unavailable(driver: string, kind: string): CageError {
-  return new CageError(`machine \`${driver}\` with cluster \`${kind}\` is not available in this version`, {
+  return new CageError(`machine \`${driver}\` and cluster \`${kind}\` do not go together`, {
     code: 'MACHINE_DRIVER',
     exitCode: ExitCode.precondition,
-    hints: ['Use `machine.driver: auto` and `cluster.kind: kubeadm` in your own config.yaml.'],
+    hints: [
+      'Use `machine.driver: auto`, or name a cluster that is there: `cluster: {kind: existing, …}`, docs/guide/teams.md.',
+    ],
   })
 }

@@ -39,13 +39,19 @@ export class ProjectContext {
 
   private constructor(
     options: ProjectOptions,
-    found: {repository: Repository; settings: ProjectSettings; homes: Homes; env: Record<string, string>},
+    found: {
+      repository: Repository
+      settings: ProjectSettings
+      homes: Homes
+      env: Record<string, string>
+      person: string | undefined
+    },
   ) {
     this.repository = found.repository
     this.settings = found.settings
     this.homes = found.homes
     this.env = found.env
-    this.id = projectId(found.settings.project, found.repository)
+    this.id = projectId(found.settings.project, found.repository, found.person)
     this.files = projectFiles(found.homes.state, this.id)
     this.reporter = options.reporter
     this.signal = options.signal
@@ -64,13 +70,22 @@ export class ProjectContext {
       home: own.user,
       defaultName: projectNameOf(repository),
     })
-    return new ProjectContext(options, {repository, settings, homes: own, env})
+    const {personId} = await import('../provision/state/person.js')
+    const person = settings.cluster.kind === 'existing' ? await personId(own.state) : undefined
+    return new ProjectContext(options, {repository, settings, homes: own, env, person})
   }
 
-  /** The project's machine. Errors: MACHINE_MISSING, exit 3. */
+  /** The project's machine. Errors: MACHINE_MISSING, also with cluster `existing`, exit 3. */
   async machine(): Promise<ProjectMachine> {
     const found = await this.machineIfMade()
     if (found) return found
+    if (this.settings.cluster.kind === 'existing') {
+      throw new CageError(`project ${this.settings.project} has no machine: its cluster was there`, {
+        code: 'MACHINE_MISSING',
+        exitCode: ExitCode.precondition,
+        hints: ['Use kubectl with the kubeconfig that `cluster.kubeconfig` names.'],
+      })
+    }
     throw new CageError(`project ${this.settings.project} has no machine yet`, {
       code: 'MACHINE_MISSING',
       exitCode: ExitCode.precondition,
@@ -95,7 +110,7 @@ export class ProjectContext {
     return this.made
   }
 
-  /** The project's cluster, through the kubeconfig that `cage up` wrote. Errors: CLUSTER_MISSING, exit 3. */
+  /** The project's cluster, as `cage up` found or made it. Errors: CLUSTER_MISSING, exit 3. */
   cluster(): Promise<Cluster> {
     this.opened ??= this.connect()
     return this.opened
@@ -107,8 +122,8 @@ export class ProjectContext {
   }
 
   private async connect(): Promise<Cluster> {
-    const {readIfThere} = await import('../provision/state/files.js')
-    if ((await readIfThere(this.files.kubeconfig)) === undefined) {
+    const {kubeAccess} = await import('../provision/state/kube-access.js')
+    if ((await kubeAccess(this.files)) === undefined) {
       throw new CageError(`project ${this.settings.project} has no cluster yet`, {
         code: 'CLUSTER_MISSING',
         exitCode: ExitCode.precondition,

@@ -36,9 +36,14 @@ export async function findRepository(runner: Runner, folder: string): Promise<Re
   })
 }
 
-/** `<project>-<8 hex>`: the same for all work trees of a repository, different for two folders of one name. */
-export function projectId(project: string, {commonDirectory}: Repository): string {
-  return `${project}-${createHash('sha256').update(commonDirectory).digest('hex').slice(0, 8)}`
+/**
+ * `<project>-<8 hex>`: the same for all work trees of a repository, different for two folders of one name, and for two
+ * people where a cluster is shared. `person` is absent where the machine is the project's own.
+ */
+export function projectId(project: string, {commonDirectory}: Repository, person?: string): string {
+  const hash = createHash('sha256').update(commonDirectory)
+  if (person !== undefined) hash.update(`\0${person}`)
+  return `${project}-${hash.digest('hex').slice(0, 8)}`
 }
 
 /** The folder's name as a project name; undefined when nothing of it can stand in one. */

@@ -3,6 +3,7 @@ import {machineOpening} from './machine-opening.js'
 import {stateOf} from './machine-state.js'
 import type {Opening} from './openings.js'
 import {openingsOf, wideOpenings} from './openings.js'
+import {existingCluster} from './existing-cluster.js'
 import type {ProjectContext} from './project-context.js'
 import type {Machine} from '../provision/machine/machine.js'
 import type {Upkeep} from '../provision/machine/upkeep.js'
@@ -22,6 +23,8 @@ export async function statusOf(project: ProjectContext): Promise<ProjectStatus> 
   const found = await project.machineIfMade()
   const openings = [...openingsOf(project.settings).openings, ...wideOpenings(project.settings)]
   const name = project.settings.project
+  const existing = await existingCluster(project)
+  if (existing) return existingStatus(project, openings)
   if (!found) {
     return {
       project: name,
@@ -37,9 +40,25 @@ export async function statusOf(project: ProjectContext): Promise<ProjectStatus> 
   return {
     project: name,
     machine: {...machine, ...(up ? await upkeepOf(found.machine) : {})},
-    cluster: {kind: found.record.cluster, ...(up ? await clusterStatus(project) : NO_CLUSTER)},
+    cluster: {kind: found.record.cluster, ...(up ? await clusterStatus(project, enforcement) : NO_CLUSTER)},
     dispatcher: {ready: up && (await dispatcherIsReady(project))},
     openings: [...openings, machineOpening(found.record.driver)],
+  }
+}
+
+/** A cluster that was there: no machine is cage's, so none can be down. */
+async function existingStatus(project: ProjectContext, openings: Opening[]): Promise<ProjectStatus> {
+  const {closedBy} = await import('./existing-life.js')
+  const cluster = await clusterStatus(project, () => Promise.resolve(NO_CLUSTER.networkPolicy))
+  const closed = cluster.ready
+    ? await project.cluster().then((reached) => closedBy(reached, project.id))
+    : {networkPolicy: cluster.networkPolicy, openings: []}
+  return {
+    project: project.settings.project,
+    machine: {driver: 'none', state: 'none', sharesKernel: false},
+    cluster: {kind: 'existing', ...cluster, networkPolicy: closed.networkPolicy},
+    dispatcher: {ready: cluster.ready && (await dispatcherIsReady(project))},
+    openings: [...openings, ...closed.openings],
   }
 }
 
@@ -49,7 +68,10 @@ async function upkeepOf(machine: Machine): Promise<{upkeep?: Upkeep[]}> {
   return upkeep ? {upkeep} : {}
 }
 
-async function clusterStatus(project: ProjectContext): Promise<typeof NO_CLUSTER> {
+async function clusterStatus(
+  project: ProjectContext,
+  networkPolicy: (project: ProjectContext, cluster: Cluster) => Promise<string>,
+): Promise<typeof NO_CLUSTER> {
   try {
     const cluster = await project.cluster()
     if (!(await cluster.ready({signal: AbortSignal.timeout(5000)}))) return NO_CLUSTER
@@ -58,7 +80,7 @@ async function clusterStatus(project: ProjectContext): Promise<typeof NO_CLUSTER
       version: gitVersion,
       ready: nodes.length > 0 && nodes.every((node) => node.ready),
       userNamespaces: nodes.every((node) => node.userNamespaces),
-      networkPolicy: await enforcement(project, cluster),
+      networkPolicy: await networkPolicy(project, cluster),
     }
   } catch {
     return NO_CLUSTER

@@ -7,7 +7,7 @@ import {projectGrantKey} from '../provision/state/grant-key.js'
 import {dispatcherAddress} from '../provision/steps/dispatcher.js'
 import {adapterOf} from '../tasks/adapters/known.js'
 import type {GrantRequest, PreparedGrant, TaskBlueprint, TaskProject} from '../tasks/blueprint.js'
-import {closedAddresses, clusterTraits, projectImages, requireImages} from './cluster-facts.js'
+import {closedAddresses, clusterTraits, projectImages, requireImages, resolvers} from './cluster-facts.js'
 import {credentialPorts} from './credential-ports.js'
 import {originUrl, repositoryAtDispatcher} from './hosted-repository.js'
 import {taskOpenings} from './openings.js'
@@ -15,7 +15,6 @@ import type {ProjectContext} from './project-context.js'
 import {requireTrust} from './approval.js'
 import {requireSupported} from './supported.js'
 import {taskFiles} from './task-files.js'
-import {resolvers} from './upstreams.js'
 
 const DISPATCHER_PORT = 443
 
@@ -41,13 +40,13 @@ function credentialValues(project: ProjectContext, agent: string): Promise<Recor
 }
 
 async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
-  const {settings, signal, id, runner, repository} = project
+  const {settings, id, runner, repository} = project
   const {task} = settings
   const cluster = await project.cluster()
   const [address, resolver, traits, images, closed, key, files] = await Promise.all([
     dispatcherAddress(cluster, id),
     resolvers(project),
-    clusterTraits(cluster, signal),
+    clusterTraits(project),
     taskImages(project),
     closedAddresses(project),
     projectGrantKey(project.files),

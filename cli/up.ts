@@ -1,5 +1,6 @@
 import {join} from 'node:path'
 import {clusterNames} from '../core/layout.js'
+import type {BaseView} from '../manifests/base-view.js'
 import {baseObjects} from '../manifests/base.js'
 import {dispatcherObjects} from '../manifests/dispatcher.js'
 import {upstreamKind} from '../policy/upstream-kind.js'
@@ -13,19 +14,21 @@ import {imagesStep} from '../provision/steps/images.js'
 import {firewallStep, machineSteps} from '../provision/steps/machine.js'
 import {networkPolicyStep} from '../provision/steps/network-policy.js'
 import {clusterKinds} from '../provision/cluster/kinds.js'
-import {closedAddresses, clusterTraits, projectImages, volumesIn} from './cluster-facts.js'
+import {closedAddresses, clusterTraits, projectImages, resolvers, volumesIn} from './cluster-facts.js'
+import {existingBaseView, existingSteps} from './existing-steps.js'
 import {machineWanted} from './machine-wanted.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 import {repositoryStep} from './repository-step.js'
 import {fenceEntries, upstreamWays} from './upstream-ways.js'
-import {resolvers} from './upstreams.js'
 import {selfCheckStep} from '../provision/steps/self-check.js'
 
 const DISPATCHER_DISK = 20 * 1024 ** 3
 
 /** `cage up` as a list: each step checks, acts, verifies; running it again is the repair. */
 export function upSteps(project: ProjectContext): Step[] {
+  if (project.settings.cluster.kind === 'existing')
+    return existingSteps(project, dispatcherOf(project), repositoryStep(project))
   let asked: ReturnType<typeof machineWanted> | undefined
   const wanted = () => (asked ??= machineWanted(project))
   const open = async () => project.openMachine((await wanted()).wanted)
@@ -34,28 +37,7 @@ export function upSteps(project: ProjectContext): Step[] {
     ...machineSteps(project.places, open, wanted),
     imagesAfter(project, open),
     baseObjectsStep(cluster, async () => baseObjects(await baseView(project))),
-    dispatcherStep({
-      id: project.id,
-      cluster,
-      objects: async (current) => {
-        const authority = await projectAuthority(project.files, project.clock.now())
-        const ways = upstreamWays(project.settings, await resolvers(project))
-        return dispatcherObjects({
-          projectId: project.id,
-          traits: await clusterTraits(await cluster(), project.signal),
-          image: (await projectImages(project)).dispatcher,
-          grantKey: (await projectGrantKey(project.files)).publicKey,
-          tls: dispatcherCertificate(authority, current, project.clock.now()),
-          diskBytes: DISPATCHER_DISK,
-          fenceAllow: fenceEntries(ways),
-          fencePublic: ways.publicPorts,
-        })
-      },
-      volume: async () => {
-        const volumes = await volumesIn(project, clusterNames.dispatcherNamespace(project.id))
-        await volumes.ensure(clusterNames.dispatcher, DISPATCHER_DISK)
-      },
-    }),
+    dispatcherOf(project),
     firewallStep(open, async () => ({
       dispatcher: {address: await dispatcherAddress(await cluster(), project.id), port: 443},
       ...firewallOpenings(project),
@@ -72,10 +54,39 @@ export function upSteps(project: ProjectContext): Step[] {
       id: project.id,
       clock: project.clock,
       cluster,
-      transport: async () => (await open()).machine.transport,
-      closed: () => closedAddresses(project),
+      machine: {
+        transport: async () => (await open()).machine.transport,
+        closed: () => closedAddresses(project),
+      },
     }),
   ]
+}
+
+/** The dispatcher with its keys and its volume, on whatever cluster. */
+function dispatcherOf(project: ProjectContext): Step {
+  const cluster = () => project.cluster()
+  return dispatcherStep({
+    id: project.id,
+    cluster,
+    objects: async (current) => {
+      const authority = await projectAuthority(project.files, project.clock.now())
+      const ways = upstreamWays(project.settings, await resolvers(project))
+      return dispatcherObjects({
+        projectId: project.id,
+        traits: await clusterTraits(project),
+        image: (await projectImages(project)).dispatcher,
+        grantKey: (await projectGrantKey(project.files)).publicKey,
+        tls: dispatcherCertificate(authority, current, project.clock.now()),
+        diskBytes: DISPATCHER_DISK,
+        fenceAllow: fenceEntries(ways),
+        fencePublic: ways.publicPorts,
+      })
+    },
+    volume: async () => {
+      const volumes = await volumesIn(project, clusterNames.dispatcherNamespace(project.id))
+      await volumes.ensure(clusterNames.dispatcher, DISPATCHER_DISK)
+    },
+  })
 }
 
 function firewallOpenings(project: ProjectContext) {
@@ -91,14 +102,15 @@ function firewallOpenings(project: ProjectContext) {
   }
 }
 
-export async function baseView(project: ProjectContext) {
+export async function baseView(project: ProjectContext): Promise<BaseView> {
+  if (project.settings.cluster.kind === 'existing') return existingBaseView(project)
   const {machine} = await project.machine()
   const {resolver} = await machine.facts()
   const {openings, publicPorts} = openingsOf(project.settings)
   return {
     projectId: project.id,
-    traits: await clusterTraits(await project.cluster(), project.signal),
-    ownStorageClass: true,
+    traits: await clusterTraits(project),
+    ownCluster: true,
     openings: [
       ...[resolver, ...project.settings.network.resolver].flatMap((address) =>
         (['UDP', 'TCP'] as const).map((protocol) => ({address, protocol, port: 53})),

@@ -5,6 +5,7 @@ import {upstreamKind} from '../policy/upstream-kind.js'
 import {fingerprintsOf, MIN_EXACT_LENGTH, type ExactValue} from '../scan/exact.js'
 import type {UpstreamSettings} from '../tasks/dispatcher.js'
 import {requireTrust} from './approval.js'
+import {resolvers} from './cluster-facts.js'
 import {credentialPorts} from './credential-ports.js'
 import type {ProjectContext} from './project-context.js'
 import {requireSupported} from './supported.js'
@@ -49,14 +50,6 @@ export function upstreamSettings(project: ProjectContext): (() => Promise<Upstre
       issued: credential === undefined ? [] : fingerprintsOf(secretsIn(credential)),
     }
   }
-}
-
-/** The operator's resolvers, else the machine's own. */
-export async function resolvers(project: ProjectContext): Promise<string[]> {
-  const {resolver} = project.settings.network
-  if (resolver.length > 0) return resolver
-  const {machine} = await project.machine()
-  return [(await machine.facts()).resolver]
 }
 
 /** Who the dispatcher is at GitHub: the operator's app, else the token of the project. */

@@ -111,12 +111,18 @@ export const annotation = {
   /** the task's record as JSON, written by the CLI: what `task start` needs to build the pod again */
   record: 'cage.internal/record',
   revision: 'cage.internal/revision',
+  /** on namespaces of an `existing` cluster: whose project it is */
+  owner: 'cage.internal/owner',
+  /** on the task namespace of an `existing` cluster: what the last probe of NetworkPolicy found, and when */
+  networkPolicy: 'cage.internal/network-policy',
 } as const
 
 /** Names of the cluster objects of one project; `id` is `<project>-<8 hex>`. */
 export const clusterNames = {
   taskNamespace: (id: string): string => id,
   dispatcherNamespace: (id: string): string => `${id}-dispatcher`,
+  /** there for seconds: where NetworkPolicy of an `existing` cluster is tried */
+  probeNamespace: (id: string): string => `${id}-probe`,
   dispatcher: 'dispatcher',
   dispatcherTls: 'dispatcher-tls',
   pod: (task: string): string => `task-${task}`,

@@ -2,6 +2,7 @@ import type {Writable} from 'node:stream'
 import {CageError} from '../core/errors.js'
 import type {KubeObject} from '../core/kube-object.js'
 import type {
+  Access,
   CallOptions,
   Cluster,
   ClusterVersion,
@@ -174,6 +175,24 @@ export class ApiCluster implements Cluster {
     options: WaitOptions,
   ): Promise<T | undefined> {
     return waitFor(this.server, ref, predicate, options)
+  }
+
+  async may(access: Access, options: CallOptions = {}): Promise<boolean> {
+    const {verb, group, resource: path, namespace} = access
+    const [resource = '', subresource = ''] = path.split('/')
+    const {body} = await this.server.json({
+      purpose: `ask whether it permits to ${verb} ${path}`,
+      method: 'POST',
+      path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+      body: {
+        apiVersion: 'authorization.k8s.io/v1',
+        kind: 'SelfSubjectAccessReview',
+        spec: {resourceAttributes: {verb, group, resource, subresource, ...(namespace ? {namespace} : {})}},
+      },
+      repeatable: true,
+      signal: options.signal,
+    })
+    return (body as {status?: {allowed?: boolean}}).status?.allowed === true
   }
 
   async version(options: CallOptions = {}): Promise<ClusterVersion> {

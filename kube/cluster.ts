@@ -98,6 +98,19 @@ export interface NodeFacts {
   runtime: string
   /** the runtime can start pods with `hostUsers: false` */
   userNamespaces: boolean
+  /** e.g. `amd64` */
+  architecture: string
+}
+
+/** One thing that the owner of the kubeconfig would like to do. */
+export interface Access {
+  verb: string
+  /** API group, empty for the core */
+  group: string
+  /** plural, with its part: `pods/exec` */
+  resource: string
+  /** absent = all namespaces, or what lives in none */
+  namespace?: string
 }
 
 /**
@@ -150,6 +163,9 @@ export interface Cluster {
     predicate: (object: T | undefined) => boolean,
     options: WaitOptions,
   ): Promise<T | undefined>
+
+  /** MUST ask the API server (SelfSubjectAccessReview), not guess. */
+  may(access: Access, options?: CallOptions): Promise<boolean>
 
   version(options?: CallOptions): Promise<ClusterVersion>
 

@@ -4,7 +4,7 @@ import type {NodeFacts} from './cluster.js'
 interface NodeStatus {
   conditions?: {type: string; status: string}[]
   addresses?: {type: string; address: string}[]
-  nodeInfo?: {kubeletVersion?: string; containerRuntimeVersion?: string}
+  nodeInfo?: {kubeletVersion?: string; containerRuntimeVersion?: string; architecture?: string}
   runtimeHandlers?: {name?: string; features?: {userNamespaces?: boolean}}[]
 }
 
@@ -20,5 +20,6 @@ export function nodeFacts(node: KubeObject): NodeFacts {
     kubelet: status.nodeInfo?.kubeletVersion ?? '',
     runtime: status.nodeInfo?.containerRuntimeVersion ?? '',
     userNamespaces: handler?.features?.userNamespaces ?? false,
+    architecture: status.nodeInfo?.architecture ?? '',
   }
 }

@@ -8,13 +8,23 @@ export interface Opening {
   port: number
 }
 
+export interface PodPort {
+  protocol: 'TCP' | 'UDP'
+  /** number or name, as in the pod */
+  port: number | string
+}
+
 /** What a project needs in its cluster before the first task. */
 export interface BaseView {
   /** `<project>-<8 hex>` */
   projectId: string
   traits: ClusterTraits
-  /** cage makes the claims' storage class: on machines of its own, not on `existing` clusters */
-  ownStorageClass: boolean
+  /** the cluster is the project's alone: cage makes its storage class, and the dispatcher may push others out */
+  ownCluster: boolean
+  /** pods of the resolver where it is a service of the cluster: policies see pods, not the service's address */
+  resolverPods?: {namespace: string; labels: Readonly<Record<string, string>>; ports: readonly PodPort[]}
+  /** `.dockerconfigjson` with which the kubelet pulls the images; absent = none needed */
+  registryAccount?: string
   /** resolver of the sidecars and the operator's openings */
   openings: readonly Opening[]
   /** what the dispatcher reaches: resolver and upstreams, exact, and ports of those that are found by name */

@@ -11,7 +11,7 @@ const notPublic = [
   '192.168.0.0/16',
 ]
 
-/** Egress of task pods: the dispatcher, exact openings, public addresses; nothing by IPv6. */
+/** Egress of task pods: the dispatcher, and the ways out; nothing by IPv6. */
 export function taskEgress(view: BaseView): object[] {
   const dispatcher = {
     to: [
@@ -24,15 +24,29 @@ export function taskEgress(view: BaseView): object[] {
     ],
     ports: [{protocol: 'TCP', port: dispatcherPort.gate}],
   }
-  return [dispatcher, ...elsewhere(view.openings, view.publicPorts)]
+  return [dispatcher, ...elsewhere(view.resolverPods, view.openings, view.publicPorts)]
 }
 
-/** Egress of the dispatcher: its upstreams and the resolver, nothing for a hosted one. */
-export function dispatcherEgress({upstreams}: BaseView): object[] {
-  return elsewhere(upstreams.openings, upstreams.publicPorts)
+/** Egress of the dispatcher: its upstreams, the resolver where they are found by name, nothing for a hosted one. */
+export function dispatcherEgress({upstreams, resolverPods}: BaseView): object[] {
+  const {openings, publicPorts} = upstreams
+  return elsewhere(publicPorts.length > 0 ? resolverPods : undefined, openings, publicPorts)
 }
 
-function elsewhere(openings: readonly Opening[], publicPorts: readonly number[]): object[] {
+function elsewhere(
+  resolverPods: BaseView['resolverPods'],
+  openings: readonly Opening[],
+  publicPorts: readonly number[],
+): object[] {
+  const resolver = (resolverPods ? [resolverPods] : []).map(({namespace, labels, ports}) => ({
+    to: [
+      {
+        namespaceSelector: {matchLabels: {'kubernetes.io/metadata.name': namespace}},
+        podSelector: {matchLabels: {...labels}},
+      },
+    ],
+    ports: ports.map((port) => ({...port})),
+  }))
   const exact = openings.map(({address, protocol, port}) => ({
     to: [{ipBlock: {cidr: address.includes('/') ? address : `${address}/32`}}],
     ports: [{protocol, port}],
@@ -41,7 +55,7 @@ function elsewhere(openings: readonly Opening[], publicPorts: readonly number[])
     to: [{ipBlock: {cidr: '0.0.0.0/0', except: notPublic}}],
     ports: [...new Set(publicPorts)].sort((a, b) => a - b).map((port) => ({protocol: 'TCP', port})),
   }
-  return [...exact, ...(open.ports.length > 0 ? [open] : [])]
+  return [...resolver, ...exact, ...(open.ports.length > 0 ? [open] : [])]
 }
 
 /** Ingress of the dispatcher: the project's task pods, its TLS port. */

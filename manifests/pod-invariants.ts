@@ -104,6 +104,7 @@ const podFields = [
   'shareProcessNamespace',
   'terminationGracePeriodSeconds',
   'tolerations',
+  'topologySpreadConstraints',
   'volumes',
 ]
 const containerFields = [

@@ -3,7 +3,7 @@ import type {KubeObject} from '../core/kube-object.js'
 
 /** Objects as YAML for people. Values of Secrets are not shown. */
 export function renderForPeople(objects: readonly KubeObject[]): string {
-  return toYaml(objects.map(withoutSecrets))
+  return toYaml(objects.map(withoutSecretValues))
 }
 
 /** Objects as YAML documents that every reader understands alike: quoted where YAML 1.1 and 1.2 differ. */
@@ -16,7 +16,7 @@ export function toYaml(objects: readonly KubeObject[]): string {
     .join('')
 }
 
-function withoutSecrets(object: KubeObject): KubeObject {
+export function withoutSecretValues(object: KubeObject): KubeObject {
   if (object.kind !== 'Secret') return object
   const hidden = (values: unknown) =>
     Object.fromEntries(Object.keys(values ?? {}).map((key) => [key, '(not shown)']))

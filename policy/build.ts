@@ -69,6 +69,7 @@ export function buildSettings(files: ConfigFiles): ProjectSettings {
       ...cluster,
       kind: cluster.kind ?? 'auto',
       ...(cluster.kubeconfig === undefined ? {} : {kubeconfig: expand(cluster.kubeconfig, home)}),
+      ...(cluster.registryAuth === undefined ? {} : {registryAuth: expand(cluster.registryAuth, home)}),
     },
     network: {
       resolver: network.resolver ?? [],

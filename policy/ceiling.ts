@@ -65,7 +65,7 @@ function operatorFields(
     only(['machine', 'driver'], machine.driver, driver)
   only(['machine', 'ssh'], machine.ssh, own.machine?.ssh ?? defaults.machine?.ssh)
   only(['machine', 'image'], machine.image, own.machine?.image ?? defaults.machine?.image)
-  for (const field of ['kind', 'kubeconfig', 'context', 'registry'] as const)
+  for (const field of ['kind', 'kubeconfig', 'context', 'registry', 'registryAuth', 'storageClass'] as const)
     if (cluster[field] !== 'auto')
       only(['cluster', field], cluster[field], own.cluster?.[field] ?? defaults.cluster?.[field])
   return found

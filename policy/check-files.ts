@@ -146,7 +146,7 @@ function dispatcherNames(found: Findings, root: ConfigPath = []): readonly strin
 
 function checkSections(found: Findings, root: ConfigPath, routed: readonly string[]): void {
   const at = (...path: (string | number)[]) => [...root, ...path]
-  found.value(at('cluster', 'kubeconfig'), ownPathProblem)
+  for (const field of ['kubeconfig', 'registryAuth']) found.value(at('cluster', field), ownPathProblem)
   for (const path of [at('repository', 'upstream'), ...found.list(at('repository', 'read'))])
     found.value(path, repositoryUrlProblem)
   found.value(at('repository', 'base'), branchNameProblem)

@@ -42,6 +42,8 @@ export interface Sections {
     kubeconfig?: string
     context?: string
     registry?: string
+    registryAuth?: string
+    storageClass?: string
   }
   repository?: {
     upstream?: string

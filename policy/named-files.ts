@@ -58,10 +58,13 @@ export async function readNamedFiles(options: NamedFilesOptions): Promise<NamedF
         })
       await read(side, [...at, 'ca'], ca)
     }
-    if (side === 'operator' && cluster?.kubeconfig !== undefined)
-      await outside(directory, expand(cluster.kubeconfig, home)).catch((error: unknown) => {
-        problems.operator.push({path: [...root, 'cluster', 'kubeconfig'], message: messageOf(error)})
-      })
+    for (const field of ['kubeconfig', 'registryAuth'] as const) {
+      const file = cluster?.[field]
+      if (side === 'operator' && file !== undefined)
+        await outside(directory, expand(file, home)).catch((error: unknown) => {
+          problems.operator.push({path: [...root, 'cluster', field], message: messageOf(error)})
+        })
+    }
   }
   for (const [host, {ca}] of Object.entries(operator.network?.hosts ?? {}))
     await read('operator', ['network', 'hosts', host, 'ca'], ca)

@@ -131,6 +131,8 @@ export interface ProjectSettings extends Rights {
     kubeconfig?: string
     context?: string
     registry?: string
+    registryAuth?: string
+    storageClass?: string
   }
   network: NetworkSettings
   /** files and folders of the operator, absolute */

@@ -89,6 +89,27 @@ async function buildChecks(options: DoctorOptions): Promise<Check[]> {
   return checks
 }
 
+/** What building images on this computer itself takes, where there is no machine to build on. */
+export async function imageBuildChecks(runner: Runner, uid: number, platform: string): Promise<Check[]> {
+  const {mmdebstrap, tar} = buildPrograms
+  const {unshare} = localPrograms
+  return [
+    check(
+      'Linux',
+      platform === 'linux',
+      platform,
+      'Push the images from a Linux computer once; then any will do.',
+    ),
+    check(
+      'root',
+      uid === 0,
+      `uid ${uid}`,
+      'Run `cage up` as root once: it installs Debian packages into images.',
+    ),
+    ...(await programChecks(runner, {mmdebstrap, unshare, tar})),
+  ]
+}
+
 /** Throws PRECONDITION (exit 3) that names each missing thing; its hints are the commands that fix it. */
 export function demandAll(checks: readonly Check[], where?: string): void {
   const missing = checks.filter(({ok, required}) => required && !ok)

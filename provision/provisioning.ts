@@ -20,7 +20,7 @@ import {RemoteNode} from './machine/remote-node.js'
 import {contactServer, knownAddresses, serverTransport, type SshAddress} from './machine/ssh-server.js'
 import {projectFiles, type ProjectFiles} from './state/layout.js'
 import {takeLock} from './state/lock.js'
-import {readRecord, writeRecord, type MachineRecord} from './state/machine-record.js'
+import {readMachineRecord, writeRecord, type MachineRecord} from './state/machine-record.js'
 import {FIRST_NETWORK, freeNetwork, networkOf} from './state/network.js'
 import {freeSshPort} from './state/ssh-port.js'
 import type {RemoteTransport} from './transport/transport.js'
@@ -60,10 +60,10 @@ export interface ProjectMachine {
   cluster: ClusterInstaller
 }
 
-/** The project's machine as it was made, without making anything. Undefined when there is none. */
+/** The project's machine as it was made, without making anything. Undefined when there is none, as with cluster `existing`. */
 export async function findMachine(places: Places, id: string): Promise<ProjectMachine | undefined> {
-  const record = await readRecord(projectFiles(places.stateHome, id).record)
-  return record ? open(places, record) : undefined
+  const record = await readMachineRecord(projectFiles(places.stateHome, id).record)
+  return record && open(places, record)
 }
 
 /** The project's machine; its record is made when there is none. Processors and memory follow the settings, the rest stays. */
@@ -73,7 +73,7 @@ export async function openMachine(
   signal: AbortSignal,
 ): Promise<ProjectMachine> {
   const files = projectFiles(places.stateHome, wanted.id)
-  const record = await readRecord(files.record)
+  const record = await readMachineRecord(files.record)
   const next = record
     ? {...record, cpus: wanted.cpus, memory: wanted.memory, ...movedServer(record, wanted)}
     : await newRecord(places, wanted, signal)

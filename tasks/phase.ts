@@ -47,6 +47,8 @@ export interface PhaseView {
   }
   /** the container that is at work before the agent's */
   step?: string
+  /** its volume is bound to nodes that take no pods now: only somebody who brings one of them back mends that */
+  stranded?: boolean
 }
 
 /** Reasons that no waiting mends. */
@@ -63,6 +65,8 @@ const BROKEN = new Set([
 ])
 
 const REASON_LENGTH = 240
+/** As schedulers up to 1.34 and after say it. */
+const STRANDED = /volume node affinity conflict|didn't match PersistentVolume's node affinity/
 
 /** The one place that says what a record and a pod together mean. */
 export function phaseOf(wanted: TaskRecord['wanted'], pod: TaskPod | undefined): PhaseView {
@@ -95,7 +99,11 @@ function startedView(pod: TaskPod): PhaseView {
   if (failure.failed) return {phase: 'Failed', ...failure}
   const scheduled = conditions.find(({type}) => type === 'PodScheduled')
   if (scheduled?.status === 'False')
-    return {phase: 'Pending', reason: scheduled.message ?? 'no place on the machine yet'}
+    return {
+      phase: 'Pending',
+      reason: scheduled.message ?? 'no place on the machine yet',
+      ...(STRANDED.test(scheduled.message ?? '') ? {stranded: true} : {}),
+    }
   const step = [...init].reverse().find(({state}) => state?.running ?? state?.terminated)
   if (!step) return {phase: 'Pending', reason: 'its volumes and its network are being made'}
   return {phase: 'Preparing', step: nextStep(init, step.name)}

@@ -1,3 +1,4 @@
+import {CageError} from '../core/errors.js'
 import {clusterNames} from '../core/layout.js'
 import {callOptions, type TaskContext} from './context.js'
 import type {DispatcherControl} from './dispatcher.js'
@@ -43,9 +44,21 @@ export async function removePieces(
   await cluster.delete(configRef(context, task), callOptions(context))
 }
 
+/** Errors: CLUSTER_DEADLINE when the node does not say that its containers ended: they may still write to the volume. */
 export async function deletePod(context: TaskContext, task: string): Promise<void> {
-  await context.cluster.delete(podRef(context, task), {
-    wait: {deadlineMs: POD_GONE_MS},
-    ...callOptions(context),
-  })
+  const wait = {wait: {deadlineMs: POD_GONE_MS}, ...callOptions(context)}
+  try {
+    await context.cluster.delete(podRef(context, task), wait)
+  } catch (cause) {
+    if (!(cause instanceof CageError) || cause.code !== 'CLUSTER_DEADLINE') throw cause
+    throw new CageError(`the pod of task ${task} does not end: its node does not answer`, {
+      code: cause.code,
+      exitCode: cause.exitCode,
+      hints: [
+        'With a machine of cage’s own: `cage up` mends it.',
+        'In a cluster that was there: bring the node back, or, if it is gone for good, `kubectl delete node NODE`; then try again.',
+      ],
+      cause,
+    })
+  }
 }

@@ -38,6 +38,7 @@ export async function waitUntilRunning(
       (pod) => {
         last = phaseOf('running', pod)
         if (last.phase === 'Failed') throw new StartFailure(last)
+        if (last.stranded) throw stranded(task, last)
         reporter.detail(describe(last))
         return last.phase === 'Running'
       },
@@ -62,6 +63,20 @@ export async function waitUntilRunning(
       })
     throw error
   }
+}
+
+/** The pod stays: the scheduler starts it as soon as the node takes pods. */
+function stranded(task: string, {reason = ''}: PhaseView): CageError {
+  return new CageError(
+    `task ${task} has no place: its volume lies on a node that takes no pods now (${visible(reason)})`,
+    {
+      code: 'TASK_STRANDED',
+      hints: [
+        'Bring the node back (`kubectl uncordon NODE`): the task then starts by itself.',
+        'What it had pushed is in the repository; a storage class whose volumes move keeps the rest reachable too.',
+      ],
+    },
+  )
 }
 
 function describe({reason, step}: PhaseView): string {

@@ -1,6 +1,7 @@
 import {join} from 'node:path'
 import {readdir, stat} from 'node:fs/promises'
 import type {ProjectMachine} from '../../provision/provisioning.js'
+import type {ProjectFiles} from '../../provision/state/layout.js'
 import {BaseCommand} from '../base-command.js'
 import {homes} from '../environment.js'
 import {stateOf} from '../machine-state.js'
@@ -51,35 +52,47 @@ export default class List extends BaseCommand<typeof List> {
   }
 
   private async look(id: string): Promise<ListedProject | undefined> {
-    const {findMachine} = await import('../../provision/provisioning.js')
+    const [{findMachine}, {projectFiles}, {readRecord}] = await Promise.all([
+      import('../../provision/provisioning.js'),
+      import('../../provision/state/layout.js'),
+      import('../../provision/state/machine-record.js'),
+    ])
+    const files = projectFiles(homes().state, id)
+    const record = await readRecord(files.record)
+    if (!record) return undefined
     const found = await findMachine(ownPlaces(), id)
-    if (!found) return undefined
-    const state = await stateOf(found)
-    const tasks = state === 'running' ? await countTasks(found) : undefined
-    await found.machine.close()
+    const state = found ? await stateOf(found) : 'none'
+    const asked = state === 'running' || state === 'none'
+    const tasks = asked ? await countTasks(id, files, found) : undefined
+    await found?.machine.close()
     return {
-      project: found.record.project,
+      project: record.project,
       id,
-      repository: found.record.repository,
-      machine: {driver: found.record.driver, state},
-      disk: await diskUse(found.files.directory),
+      repository: record.repository,
+      machine: {driver: record.driver, state},
+      disk: await diskUse(files.directory),
       ...(tasks === undefined ? {} : {tasks}),
-      lastUse: (await stat(found.files.directory)).mtime.toISOString(),
+      lastUse: (await stat(files.directory)).mtime.toISOString(),
     }
   }
 }
 
-async function countTasks(found: ProjectMachine): Promise<number | undefined> {
+async function countTasks(
+  id: string,
+  files: ProjectFiles,
+  found: ProjectMachine | undefined,
+): Promise<number | undefined> {
   const [{machineCluster}, {clusterNames, label}] = await Promise.all([
     import('../machine-cluster.js'),
     import('../../core/layout.js'),
   ])
-  const cluster = await machineCluster(found.files, () => Promise.resolve(found)).catch(() => undefined)
+  const machine = () => (found ? Promise.resolve(found) : Promise.reject(new Error('no machine')))
+  const cluster = await machineCluster(files, machine).catch(() => undefined)
   try {
     const configs = await cluster?.list({
       apiVersion: 'v1',
       kind: 'ConfigMap',
-      namespace: clusterNames.taskNamespace(found.record.id),
+      namespace: clusterNames.taskNamespace(id),
       labelSelector: `${label.component}=task`,
       signal: AbortSignal.timeout(5000),
     })

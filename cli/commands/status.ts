@@ -44,7 +44,7 @@ export default class Status extends ProjectCommand<typeof Status> {
         ],
       ),
     )
-    if (machine.state !== 'running' || !dispatcher.ready)
+    if (!['running', 'none'].includes(machine.state) || !dispatcher.ready)
       this.log('\nRun `cage up`: it makes or repairs what is missing.')
     return {...status, tasks}
   }

@@ -4,6 +4,9 @@ import {choice, flag, list, map, object, text, type SchemaNode} from './node.js'
 export const projectNamePattern = '^[a-z0-9](?:[-a-z0-9]{0,30}[a-z0-9])?$'
 const variablePattern = '^[A-Za-z_][A-Za-z0-9_]{0,127}$'
 export const credentialNamePattern = '^[a-z][a-z0-9-]{0,39}$'
+/** Like Docker: the first part is a host when it has a dot or a port, or is `localhost`. */
+const registryPattern =
+  '^(?:localhost|[a-z0-9-]+(?:\\.[a-z0-9-]+)+|[a-z0-9-]+(?=:))(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*$'
 const headerPattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"
 
 const narrow = {'x-class': 'narrow'} as const
@@ -69,7 +72,21 @@ export const cluster = object('The Kubernetes of the project.', {
   ),
   kubeconfig: text('File outside of the repository; `existing` only.', operator),
   context: text('Context in that file; `existing` only.', operator),
-  registry: text('Where the images are pushed; `existing` only.', operator),
+  registry: text('Where the images are pushed, e.g. `registry.example.com/cage`; `existing` only.', {
+    pattern: registryPattern,
+    'x-expected':
+      'a registry host, with a port or a path if need be, without scheme: registry.example.com/cage',
+    ...operator,
+  }),
+  registryAuth: text(
+    'File outside of the repository in the format of Docker’s config.json: the account for that registry. `existing` only.',
+    operator,
+  ),
+  storageClass: text('Of the volumes, default the cluster’s own default; `existing` only.', {
+    pattern: '^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$',
+    'x-expected': 'the name of a storage class',
+    ...operator,
+  }),
 })
 
 export const repository = object('Where branches go.', {

@@ -19,6 +19,11 @@ interface Descriptor {
   size: number
 }
 
+interface Blob {
+  descriptor: Descriptor
+  content: Buffer
+}
+
 export interface ImageArchive {
   /** bytes of the layers that travel */
   size: number
@@ -36,6 +41,28 @@ export function ociArchive(
   architecture: Architecture,
   present: ReadonlySet<string>,
 ): ImageArchive {
+  const {config, manifest} = imageDocuments(image, layers, architecture)
+  const annotations = {'io.containerd.image.name': image.reference}
+  const index = {schemaVersion: 2, manifests: [{...manifest.descriptor, annotations}]}
+  const travelling = layers.filter((layer) => !present.has(digestOf(layer)))
+  const entries: TarEntry[] = [
+    json('oci-layout', {imageLayoutVersion: '1.0.0'}),
+    json('index.json', index),
+    blobEntry(config),
+    blobEntry(manifest),
+    ...travelling.map((layer): TarEntry => {
+      return {kind: 'copy', path: blobPath(digestOf(layer)), mode: 0o644, from: layer.path, size: layer.size}
+    }),
+  ]
+  return {size: travelling.reduce((sum, {size}) => sum + size, 0), bytes: tar(entries, epoch)}
+}
+
+/** Configuration and manifest of an image (image-spec 1.1); the same inputs give the same bytes. */
+export function imageDocuments(
+  image: Pick<ImagePlan, 'config'>,
+  layers: readonly BuiltLayer[],
+  architecture: Architecture,
+): {config: Blob; manifest: Blob} {
   const config = blob('application/vnd.oci.image.config.v1+json', {
     architecture,
     os: 'linux',
@@ -52,31 +79,22 @@ export function ociArchive(
       return {mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: digestOf(layer), size: layer.size}
     }),
   })
-  const annotations = {'io.containerd.image.name': image.reference}
-  const index = {schemaVersion: 2, manifests: [{...manifest.descriptor, annotations}]}
-  const travelling = layers.filter((layer) => !present.has(digestOf(layer)))
-  const entries: TarEntry[] = [
-    json('oci-layout', {imageLayoutVersion: '1.0.0'}),
-    json('index.json', index),
-    config.entry,
-    manifest.entry,
-    ...travelling.map((layer): TarEntry => {
-      return {kind: 'copy', path: blobPath(digestOf(layer)), mode: 0o644, from: layer.path, size: layer.size}
-    }),
-  ]
-  return {size: travelling.reduce((sum, {size}) => sum + size, 0), bytes: tar(entries, epoch)}
+  return {config, manifest}
 }
 
-const digestOf = ({sha256}: BuiltLayer) => `sha256:${sha256}`
+export const digestOf = ({sha256}: BuiltLayer) => `sha256:${sha256}`
 const blobPath = (digest: string) => `blobs/${digest.replace(':', '/')}`
 
 function json(path: string, value: object): TarEntry {
   return {kind: 'file', path, mode: 0o644, content: Buffer.from(JSON.stringify(value))}
 }
 
-function blob(mediaType: string, value: object): {descriptor: Descriptor; entry: TarEntry} {
+function blob(mediaType: string, value: object): Blob {
   const content = Buffer.from(JSON.stringify(value))
   const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`
-  const entry: TarEntry = {kind: 'file', path: blobPath(digest), mode: 0o644, content}
-  return {descriptor: {mediaType, digest, size: content.length}, entry}
+  return {descriptor: {mediaType, digest, size: content.length}, content}
+}
+
+function blobEntry({descriptor, content}: Blob): TarEntry {
+  return {kind: 'file', path: blobPath(descriptor.digest), mode: 0o644, content}
 }

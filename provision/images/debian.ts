@@ -4,9 +4,6 @@ import {CageError} from '../../core/errors.js'
 import type {LayerTools} from './layers.js'
 import {buildScripts, type LayerSource} from './plan.js'
 
-/** Folder on the machine for what is being built; on disk, not in memory. */
-const buildFolder = '/var/lib/cage/build'
-
 /**
  * Builds a Debian layer on the machine and brings it here.
  * Errors: IMAGE_DEBIAN_FAILED with the last lines of the build.
@@ -14,7 +11,7 @@ const buildFolder = '/var/lib/cage/build'
 export async function buildDebianLayer(
   key: string,
   {packages, users}: Extract<LayerSource, {kind: 'debian'}>,
-  {root, transport, work}: Pick<LayerTools, 'root' | 'transport' | 'work'>,
+  {root, transport, buildFolder, work}: Pick<LayerTools, 'root' | 'transport' | 'buildFolder' | 'work'>,
 ): Promise<AsyncIterable<Buffer>> {
   const folder = `${buildFolder}/${key.slice(0, 16)}`
   // The scripts travel with each build: those on the machine may come from an older cage.

@@ -27,7 +27,10 @@ export interface LayerTools {
   cache: string
   architecture: Architecture
   runner: Runner
+  /** where Debian packages are installed, as root */
   transport: Transport
+  /** folder there for what is being built, on disk and not in memory */
+  buildFolder: string
   work: StepTools
 }
 
@@ -43,6 +46,12 @@ export async function provideLayers(
   if (missing.length > 0) await buildAll(missing, tools)
   const layers = await Promise.all(unique.map(({key}) => cachedLayer(tools.cache, key)))
   return new Map(unique.flatMap(({key}, index) => (layers[index] ? [[key, layers[index]] as const] : [])))
+}
+
+/** True when nothing of the plans would have to be built. */
+export async function haveLayers(wanted: readonly LayerPlan[], cache: string): Promise<boolean> {
+  const found = await Promise.all(wanted.map(({key}) => cachedLayer(cache, key)))
+  return !found.includes(undefined)
 }
 
 async function buildAll(missing: readonly LayerPlan[], tools: LayerTools): Promise<void> {

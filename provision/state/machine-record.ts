@@ -22,6 +22,28 @@ export interface MachineRecord {
   image?: string
   /** subnets of this project; absent where the machine is a network of its own */
   network?: ProjectNetwork
+  existing?: undefined
+}
+
+/** The same of a project whose cluster was there: no machine is cage's. */
+export interface ExistingRecord extends Pick<MachineRecord, 'version' | 'id' | 'project' | 'repository'> {
+  driver: 'none'
+  cluster: 'existing'
+  existing: ExistingCluster
+}
+
+/** A cluster that was there before the project. */
+export interface ExistingCluster {
+  /** the operator's file, absolute; read anew each time */
+  kubeconfig: string
+  /** its context, also when the file's current one becomes another */
+  context: string
+  /** UID of its namespace kube-system: tells whether it is still the same cluster */
+  uid: string
+  /** where the images are, e.g. `registry.example.com/cage` */
+  registry: string
+  /** absent = the cluster's default */
+  storageClass?: string
 }
 
 export interface SshServer {
@@ -44,20 +66,27 @@ export interface ProjectNetwork {
   services: string
 }
 
-/** Undefined when the project has no machine. Errors: STATE_DAMAGED. */
-export async function readRecord(path: string): Promise<MachineRecord | undefined> {
+/** Undefined when the project has neither machine nor cluster. Errors: STATE_DAMAGED. */
+export async function readRecord(path: string): Promise<MachineRecord | ExistingRecord | undefined> {
   const text = await readIfThere(path)
   if (text === undefined) return undefined
   try {
     const record = JSON.parse(text) as Partial<Record<keyof MachineRecord, unknown>> | null
-    if (record?.version === 1 && typeof record.id === 'string') return record as unknown as MachineRecord
+    if (record?.version === 1 && typeof record.id === 'string')
+      return record as unknown as MachineRecord | ExistingRecord
   } catch (cause) {
     throw damaged(path, cause)
   }
   throw damaged(path)
 }
 
-export async function writeRecord(path: string, record: MachineRecord): Promise<void> {
+/** Undefined when the project has no machine. Errors: STATE_DAMAGED. */
+export async function readMachineRecord(path: string): Promise<MachineRecord | undefined> {
+  const record = await readRecord(path)
+  return record?.cluster === 'existing' ? undefined : record
+}
+
+export async function writeRecord(path: string, record: MachineRecord | ExistingRecord): Promise<void> {
   await writePrivate(path, `${JSON.stringify(record, undefined, 2)}\n`)
 }
 

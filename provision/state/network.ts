@@ -2,7 +2,7 @@ import {readdir} from 'node:fs/promises'
 import {join} from 'node:path'
 import {CageError, ExitCode} from '../../core/errors.js'
 import {projectFiles} from './layout.js'
-import {readRecord, type ProjectNetwork} from './machine-record.js'
+import {readMachineRecord, type ProjectNetwork} from './machine-record.js'
 
 export const FIRST_NETWORK = 200
 const LAST = 254
@@ -40,7 +40,7 @@ async function rangesOfProjects(stateHome: string): Promise<string[]> {
   const ids = await readdir(join(stateHome, 'cage')).catch(() => [])
   const ranges: string[] = []
   for (const id of ids) {
-    const record = await readRecord(projectFiles(stateHome, id).record).catch(() => undefined)
+    const record = await readMachineRecord(projectFiles(stateHome, id).record).catch(() => undefined)
     if (record?.network) ranges.push(record.network.range)
   }
   return ranges

@@ -1,7 +1,7 @@
 import {createServer} from 'node:net'
 import {CageError, ExitCode} from '../../core/errors.js'
 import {projectFiles} from './layout.js'
-import {readRecord} from './machine-record.js'
+import {readMachineRecord} from './machine-record.js'
 import {projectsIn} from './projects.js'
 
 const FIRST = 50_000
@@ -14,7 +14,7 @@ const COUNT = 10_000
 export async function freeSshPort(stateHome: string, id: string): Promise<number> {
   const taken = new Set<number>()
   for (const other of await projectsIn(stateHome)) {
-    const record = await readRecord(projectFiles(stateHome, other).record).catch(() => undefined)
+    const record = await readMachineRecord(projectFiles(stateHome, other).record).catch(() => undefined)
     if (record?.sshPort !== undefined && other !== id) taken.add(record.sshPort)
   }
   const wanted = Number.parseInt(id.slice(-8), 16) % COUNT

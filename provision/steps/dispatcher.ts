@@ -88,11 +88,40 @@ export async function isReady(cluster: Cluster, id: string, signal?: AbortSignal
 
 async function ready(cluster: Cluster, id: string, {signal, detail}: StepTools): Promise<void> {
   detail('waiting until it answers')
-  await cluster.waitFor<DeploymentObject>(deploymentOf(id), rolledOut, {
-    what: 'the dispatcher is ready',
-    deadlineMs: 14 * 60_000,
-    signal,
-  })
+  const what = 'the dispatcher is ready'
+  try {
+    await cluster.waitFor<DeploymentObject>(deploymentOf(id), rolledOut, {
+      what,
+      deadlineMs: 14 * 60_000,
+      signal,
+    })
+  } catch (cause) {
+    if (!(cause instanceof CageError) || cause.code !== 'CLUSTER_DEADLINE') throw cause
+    const why = await trouble(cluster, id, signal)
+    if (why === undefined) throw cause
+    throw new CageError(`${cause.message}: ${why}`, {code: cause.code, exitCode: cause.exitCode, cause})
+  }
+}
+
+interface PodObject extends KubeObject {
+  status?: {
+    conditions?: {type: string; status: string; message?: string}[]
+    containerStatuses?: {name: string; state?: {waiting?: {reason?: string; message?: string}}}[]
+  }
+}
+
+/** Why its pod does not run, in the words of the cluster. */
+async function trouble(cluster: Cluster, id: string, signal: AbortSignal): Promise<string | undefined> {
+  const namespace = clusterNames.dispatcherNamespace(id)
+  const [pod] = await cluster.list<PodObject>({apiVersion: 'v1', kind: 'Pod', namespace, signal})
+  if (!pod) return 'it has no pod: quota or admission refuses it'
+  const {conditions = [], containerStatuses = []} = pod.status ?? {}
+  const unplaced = conditions.find(({type, status}) => type === 'PodScheduled' && status === 'False')
+  if (unplaced) return unplaced.message
+  return containerStatuses.flatMap(({name, state}) => {
+    const {reason, message = ''} = state?.waiting ?? {}
+    return reason === undefined ? [] : [`${name}: ${reason} ${message}`.trim()]
+  })[0]
 }
 
 async function currentCertificate(cluster: Cluster, id: string): Promise<ServerCertificate | undefined> {

@@ -10,6 +10,9 @@ import {planImages, type ImagePlan} from '../images/plan.js'
 import type {Step, StepTools} from '../pipeline.js'
 import type {Transport} from '../transport/transport.js'
 
+/** On the machine. */
+const buildFolder = '/var/lib/cage/build'
+
 export interface ImagesStepContext {
   /** the package root: the folder that holds `images` and `dist` */
   root: string
@@ -37,7 +40,7 @@ export function imagesStep(context: ImagesStepContext): Step {
     async act(work) {
       const missing = await missingImages(await plans(), context.transport, work)
       const wanted = missing.flatMap(({layers}) => layers)
-      const layers = await provideLayers(wanted, {...context, work})
+      const layers = await provideLayers(wanted, {...context, buildFolder, work})
       for (const image of missing) await importImage(image, layers, context, work)
       const inUse = (await plans()).flatMap((image) => image.layers.map(({key}) => key))
       await tidyCache(context.cache, inUse, context.clock.now())

@@ -19,11 +19,14 @@ export function selfCheckStep(options: {
   id: string
   clock: Clock
   cluster: () => Promise<Cluster>
-  /** to the machine */
-  transport: () => Promise<Transport>
-  /** `ADDRESS:PORT` that answer on the machine and must not answer a pod */
-  closed: () => Promise<readonly string[]>
+  /** with a machine of cage's own, whose firewall is tried */
+  machine?: {
+    transport: () => Promise<Transport>
+    /** `ADDRESS:PORT` that answer on the machine and must not answer a pod */
+    closed: () => Promise<readonly string[]>
+  }
 }): Step {
+  const {machine} = options
   return {
     name: 'self-check',
     deadlineMs: 3 * 60_000,
@@ -31,7 +34,7 @@ export function selfCheckStep(options: {
     check: async ({signal}) => {
       const cluster = await options.cluster()
       await Promise.all([
-        firewallHolds(await options.transport(), await options.closed(), signal),
+        ...(machine ? [firewallHolds(await machine.transport(), await machine.closed(), signal)] : []),
         admissionHolds(cluster, options.id, options.clock, signal),
       ])
       return true

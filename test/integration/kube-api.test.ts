@@ -355,7 +355,11 @@ describe('a cluster over its API server', () => {
                 {type: 'Hostname', address: 'one'},
                 {type: 'InternalIP', address: '10.0.0.1'},
               ],
-              nodeInfo: {kubeletVersion: 'v1.36.3', containerRuntimeVersion: 'containerd://2.4.2'},
+              nodeInfo: {
+                kubeletVersion: 'v1.36.3',
+                containerRuntimeVersion: 'containerd://2.4.2',
+                architecture: 'arm64',
+              },
               runtimeHandlers: [
                 {name: 'other', features: {}},
                 {name: '', features: {userNamespaces: true}},
@@ -374,8 +378,17 @@ describe('a cluster over its API server', () => {
         kubelet: 'v1.36.3',
         runtime: 'containerd://2.4.2',
         userNamespaces: true,
+        architecture: 'arm64',
       },
-      {name: 'two', ready: false, internalIp: '', kubelet: '', runtime: '', userNamespaces: false},
+      {
+        name: 'two',
+        ready: false,
+        internalIp: '',
+        kubelet: '',
+        runtime: '',
+        userNamespaces: false,
+        architecture: '',
+      },
     ])
   })
 })

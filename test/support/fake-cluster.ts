@@ -2,6 +2,7 @@ import type {Writable} from 'node:stream'
 import {CageError} from '../../core/errors.js'
 import type {KubeObject} from '../../core/kube-object.js'
 import type {
+  Access,
   Cluster,
   ClusterVersion,
   DeleteOptions,
@@ -47,8 +48,11 @@ export class FakeCluster implements Cluster {
       kubelet: 'v1.36.3',
       runtime: 'containerd://2.4.2',
       userNamespaces: true,
+      architecture: 'amd64',
     },
   ]
+  /** what `may` says no to, e.g. `create pods/exec` */
+  readonly forbidden = new Set<string>()
   private readonly objects = new Map<string, KubeObject>()
   private readonly waiting = new Set<() => void>()
   private readonly writers: ((object: KubeObject) => void)[] = []
@@ -188,6 +192,10 @@ export class FakeCluster implements Cluster {
         this.waiting.add(wake)
       })
     }
+  }
+
+  may({verb, resource}: Access): Promise<boolean> {
+    return run(() => !this.forbidden.has(`${verb} ${resource}`))
   }
 
   version(): Promise<ClusterVersion> {

@@ -52,7 +52,7 @@ export function baseView(changes: Partial<BaseView> = {}): BaseView {
   return {
     projectId: identity.projectId,
     traits: ownCluster,
-    ownStorageClass: true,
+    ownCluster: true,
     openings: [
       {address: '10.0.2.3', protocol: 'UDP', port: 53},
       {address: '10.0.2.3', protocol: 'TCP', port: 53},

@@ -5,13 +5,13 @@ export default class ManifestsRender extends ProjectCommand<typeof ManifestsRend
 
   public async run(): Promise<{objects: unknown[]}> {
     const project = await this.openProject()
-    const [{baseObjects}, {baseView}, {renderForPeople}] = await Promise.all([
+    const [{baseObjects}, {baseView}, {renderForPeople, withoutSecretValues}] = await Promise.all([
       import('../../../manifests/base.js'),
       import('../../up.js'),
       import('../../../manifests/render-for-people.js'),
     ])
     const objects = baseObjects(await baseView(project))
     this.log(renderForPeople(objects).trimEnd())
-    return {objects}
+    return {objects: objects.map(withoutSecretValues)}
   }
 }

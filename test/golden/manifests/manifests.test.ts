@@ -43,7 +43,22 @@ describe('rendered manifests', () => {
   })
 
   it('base objects on a foreign cluster', () => {
-    const view = baseView({traits: foreignCluster, ownStorageClass: false, publicPorts: [443, 80, 8443]})
+    const view = baseView({
+      traits: foreignCluster,
+      ownCluster: false,
+      upstreams: {openings: [], publicPorts: [443]},
+      publicPorts: [443, 80, 8443],
+      openings: [],
+      resolverPods: {
+        namespace: 'kube-system',
+        labels: {'k8s-app': 'kube-dns'},
+        ports: [
+          {protocol: 'UDP', port: 53},
+          {protocol: 'TCP', port: 'dns-tcp'},
+        ],
+      },
+      registryAccount: '{"auths":{"registry.example.com":{"auth":"bWU6cGFzcw=="}}}',
+    })
     expectGolden('manifests/base-foreign.yaml', toYaml(baseObjects(view)))
   })
 

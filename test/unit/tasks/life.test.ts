@@ -292,6 +292,17 @@ describe('stop and start', () => {
     expect((await showTask(world.context(), name)).phase).toBe('Running')
   })
 
+  it('says what to do when the node of its pod is gone', async () => {
+    await make()
+    const lost = new CageError('not within 120 s', {code: 'CLUSTER_DEADLINE', exitCode: 5})
+    world.cluster.fail(`delete Pod ${world.id}/task-${name}`, lost)
+    await expect(stopTask(world.context(), await find(), keep)).rejects.toMatchObject({
+      code: 'CLUSTER_DEADLINE',
+      message: expect.stringContaining('its node does not answer') as unknown,
+      hints: [expect.anything(), expect.stringContaining('kubectl delete node')] as unknown,
+    })
+  })
+
   it('stops twice', async () => {
     await make()
     await stopTask(world.context(), await find(), keep)
@@ -318,6 +329,19 @@ describe('waiting', () => {
     await expect(failure).rejects.toThrow(
       'probe ended with exit code 2\n  probe: udp to 10.0.0.1 answered\\u{1b}]52;c;eA==\\u{7}',
     )
+  })
+
+  it('ends at once when its volume lies on a node that takes no pods', async () => {
+    world.podsRun = false
+    await make()
+    const pod = world.cluster.all('Pod').find(({metadata}) => metadata.name === `task-${name}`)!
+    const message = '0/2 nodes are available: 1 node(s) had volume node affinity conflict'
+    const conditions = [{type: 'PodScheduled', status: 'False', message}]
+    world.cluster.put({...pod, status: {phase: 'Pending', conditions}})
+    await expect(waitUntilRunning(world.context(), name, 60_000)).rejects.toMatchObject({
+      code: 'TASK_STRANDED',
+      message: expect.stringContaining('its volume lies on a node') as unknown,
+    })
   })
 
   it('ends at its deadline with the step it stood at', async () => {

@@ -35,6 +35,14 @@ describe('phaseOf', () => {
     expect(phaseOf(wanted, object).phase).toBe(phase)
   })
 
+  it.each([
+    '0/2 nodes are available: 1 node(s) had volume node affinity conflict, 1 node(s) were unschedulable.',
+    "0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, 1 node(s) were unschedulable.",
+  ])('does not wait for a volume that lies elsewhere: %s', (message) => {
+    const conditions = [{type: 'PodScheduled', status: 'False', message}]
+    expect(phaseOf('running', pod({phase: 'Pending', conditions}))).toMatchObject({stranded: true})
+  })
+
   it('waits for a place on the machine', () => {
     const conditions = [{type: 'PodScheduled', status: 'False', message: '0/1 nodes are available'}]
     expect(phaseOf('running', pod({phase: 'Pending', conditions}))).toEqual({

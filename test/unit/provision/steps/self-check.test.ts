@@ -25,8 +25,10 @@ async function check(answers: (CageError | undefined)[], open = ''): Promise<{tr
       },
     },
     cluster: () => Promise.resolve({create} as unknown as Cluster),
-    transport: () => Promise.resolve({run} as unknown as Transport),
-    closed: () => Promise.resolve(['10.0.0.1:6443']),
+    machine: {
+      transport: () => Promise.resolve({run} as unknown as Transport),
+      closed: () => Promise.resolve(['10.0.0.1:6443']),
+    },
   })
   await step.check({signal: new AbortController().signal, detail: () => undefined})
   return {tried}
