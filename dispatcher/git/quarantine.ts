@@ -66,15 +66,13 @@ export class Quarantine {
     child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString('latin1')).slice(-16_384)))
     child.stdout.resume()
     const header = Buffer.alloc(12)
+    const end = new End(child.exit)
     let bytes = 0
-    const ended = child.exit.then(() => 'ended' as const)
     const chunks = pack[Symbol.asyncIterator]()
     try {
       for (;;) {
-        const chunk = chunks.next()
-        chunk.catch(() => undefined)
         // A client on a stateful connection does not end it: the program itself knows where the pack ends.
-        const next = await Promise.race([chunk, ended])
+        const next = await end.or(chunks.next())
         if (next === 'ended' || next.done === true) break
         if (bytes < header.length) next.value.copy(header, bytes)
         bytes += next.value.length
@@ -88,6 +86,31 @@ export class Quarantine {
     const code = await child.exit
     if (code !== 0) throw refusal(stderr, signal, limits)
     return {bytes, objects: header.readUInt32BE(8)}
+  }
+}
+
+/**
+ * Waits for one thing after the other or for an end, whichever comes first. Promise.race would do, and keep everything that
+ * was waited for until the end comes: the whole pack.
+ */
+class End {
+  #isOver = false
+  #tell: () => void = () => undefined
+
+  constructor(end: Promise<unknown>) {
+    const over = () => {
+      this.#isOver = true
+      this.#tell()
+    }
+    end.then(over, over)
+  }
+
+  or<T>(work: Promise<T>): Promise<T | 'ended'> {
+    return new Promise((resolve, reject) => {
+      this.#tell = () => resolve('ended')
+      work.then(resolve, reject)
+      if (this.#isOver) this.#tell()
+    })
   }
 }
 
