@@ -1,4 +1,4 @@
-import {mkdir, mkdtemp, readFile, rm, stat, writeFile} from 'node:fs/promises'
+import {mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {basename, join, resolve} from 'node:path'
 import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
@@ -8,7 +8,7 @@ import type {MachineRecord} from '../../../provision/state/machine-record.js'
 import {networkOf} from '../../../provision/state/network.js'
 import {processIdentity} from '../../../provision/state/process-identity.js'
 import {FakeRunner} from '../../support/fake-runner.js'
-import {machineContract} from '../../support/machine-contract.js'
+import {machineContract, type MachineWorld} from '../../support/machine-contract.js'
 
 const GIB = 1024 ** 3
 const record: MachineRecord = {
@@ -28,7 +28,7 @@ let home: string
 let directory: string
 beforeEach(async () => {
   home = await mkdtemp(join(tmpdir(), 'cage-local-'))
-  directory = join(home, 'machine')
+  directory = join(home, record.id)
 })
 afterEach(() => rm(home, {recursive: true, force: true}))
 
@@ -38,6 +38,7 @@ function world() {
   const said: string[] = []
   let now = 0
   const state = {starts: true}
+  const limits = new Map<string, {cpus: number; memory: number}>()
   const built: Record<string, (out: string) => Promise<void>> = {
     'build.sh': async (out) => {
       await mkdir(join(out, 'node'), {recursive: true})
@@ -46,7 +47,8 @@ function world() {
     'node-root.sh': (out) => mkdir(out, {recursive: true}).then(() => undefined),
     'pack.sh': (out) => mkdir(out, {recursive: true}).then(() => undefined),
   }
-  runner.answer = async ({argv}) => {
+  runner.answer = async ({argv, env}) => {
+    const own = env?.['CAGE_NODE_DIR'] ?? directory
     const program = argv[0] === 'timeout' ? basename(argv[3] ?? '') : basename(argv[0])
     const args = argv.slice(argv[0] === 'timeout' ? 4 : 1)
     const build = built[program]
@@ -57,15 +59,20 @@ function world() {
       await writeFile(join(args[1] ?? '', 'sources.list'), 'deb somewhere bookworm main\n')
       await writeFile(join(args[1] ?? '', 'apt.conf'), '')
     }
+    const running = async () => (await stat(join(own, 'node.pid')).catch(() => undefined)) !== undefined
+    if (program === 'start.sh' && !(await running()))
+      limits.set(basename(own), {
+        cpus: Number(env?.['CAGE_NODE_CPUS']),
+        memory: Number(env?.['CAGE_NODE_MEMORY']),
+      })
     if (program === 'start.sh' && state.starts) {
       for (const file of ['node.pid', 'way-out.pid']) {
-        await writeFile(join(directory, file), (await processIdentity(process.pid)) ?? '')
+        await writeFile(join(own, file), (await processIdentity(process.pid)) ?? '')
       }
     }
-    if (program === 'start.sh' && !state.starts)
-      await writeFile(join(directory, 'node.log'), 'mount: no overlay\n')
+    if (program === 'start.sh' && !state.starts) await writeFile(join(own, 'node.log'), 'mount: no overlay\n')
     if (program === 'stop.sh') {
-      for (const file of ['node.pid', 'way-out.pid']) await rm(join(directory, file), {force: true})
+      for (const file of ['node.pid', 'way-out.pid']) await rm(join(own, file), {force: true})
     }
     return {}
   }
@@ -76,12 +83,12 @@ function world() {
       return Promise.resolve()
     },
   }
-  const make = () =>
+  const make = (over: Partial<MachineRecord> = {}) =>
     new LocalMachine({
       runner,
       clock,
-      record,
-      directory,
+      record: {...record, ...over},
+      directory: join(home, over.id ?? record.id),
       packageRoot: resolve('.'),
       cache: join(home, 'cache'),
     })
@@ -89,15 +96,14 @@ function world() {
   const work = {signal: new AbortController().signal, detail: (text: string) => said.push(text)}
   const scripts = () =>
     runner.commands.map(({argv}) => basename(argv[0])).filter((name) => /^(start|stop)\.sh$/.test(name))
-  return {runner, machine, make, work, state, scripts}
+  return {runner, machine, make, work, state, scripts, limits}
 }
 
-machineContract('local', () => {
-  const {machine, state, make} = world()
+machineContract('local', (): Promise<MachineWorld> => {
+  const {state, make, limits} = world()
   const without = (file: string) => rm(join(directory, file), {force: true})
   return Promise.resolve({
-    machine,
-    again: make,
+    machine: make,
     hurt: {
       powerOff: async () => {
         await without('node.pid')
@@ -108,7 +114,9 @@ machineContract('local', () => {
         state.starts = false
       },
     },
-    left: async () => ((await stat(directory).catch(() => undefined)) ? [directory] : []),
+    inForce: (id) => Promise.resolve(limits.get(id)),
+    failure: {code: 'MACHINE_NOT_STARTED', message: expect.stringContaining('mount: no overlay')},
+    left: async () => (await readdir(home)).filter((name) => name.startsWith('shop-')),
     clean: () => Promise.resolve(),
   })
 })
@@ -178,21 +186,6 @@ describe('machine `local`', () => {
     }
     await machine.start(work)
     expect(scripts()).toEqual(['start.sh', 'stop.sh', 'start.sh'])
-  })
-
-  it('stays with the Kubernetes that its cluster was made with', async () => {
-    const {machine, work} = world()
-    const versions = {kubernetes: 'v1.35.0', etcd: 'v3.6.0'}
-    const old = {
-      layers: [join(home, 'old/node'), join(home, 'old/root')],
-      images: join(home, 'old/images'),
-      versions,
-    }
-    await mkdir(directory, {recursive: true})
-    await writeFile(join(directory, 'parts.json'), JSON.stringify(old))
-    await expect(machine.parts(work)).rejects.toMatchObject({code: 'MACHINE_TOO_OLD'})
-    for (const path of [...old.layers, old.images]) await mkdir(path, {recursive: true})
-    expect(await machine.parts(work)).toEqual(old)
   })
 
   it('refuses a record without a network', () => {
