@@ -26,6 +26,8 @@ export interface DoctorOptions extends Computer {
   /** `$XDG_STATE_HOME` and `$XDG_CACHE_HOME` */
   stateHome: string
   cacheHome: string
+  /** the machine exists: its disks need no more room than what is written to them */
+  made?: boolean
   /** Kubernetes is already compiled on this computer, so that no compiler is needed */
   compiled: boolean
 }
@@ -60,7 +62,10 @@ export async function doctorChecks(options: DoctorOptions): Promise<Check[]> {
   if (options.cluster !== 'microk8s') checks.push(...(await buildChecks(options)))
   if (driver === 'local') checks.push(...(await localChecks(options)))
   if (driver !== 'ssh')
-    checks.push(await diskCheck('disk for the machine', options.stateHome, 15), await memoryCheck())
+    checks.push(
+      await diskCheck('disk for the machine', options.stateHome, options.made === true ? 1 : 15),
+      await memoryCheck(),
+    )
   return checks
 }
 

@@ -6,6 +6,7 @@ import {runOk} from '../core/process.js'
 import type {Runner} from '../core/runner.js'
 import type {ClusterInstaller} from './cluster/cluster.js'
 import {KubeadmCluster} from './cluster/kubeadm.js'
+import {kubernetesVersion} from './cluster/kubernetes-version.js'
 import {Microk8sCluster, requireOwnSystem} from './cluster/microk8s.js'
 import {computerAddresses, LocalMachine} from './machine/local.js'
 import type {Machine, MachineWork} from './machine/machine.js'
@@ -167,7 +168,10 @@ async function open(places: Places, record: MachineRecord): Promise<ProjectMachi
   }
   const {machine, node} = await nodeOf(places, record, files)
   const parts = (work: MachineWork) => node.parts(work)
-  return {record, files, machine, cluster: new KubeadmCluster({machine, record, parts, seccomp})}
+  const kubernetes = await kubernetesVersion(places.packageRoot)
+  const {clock} = places
+  const cluster = new KubeadmCluster({machine, record, clock, kubernetes, parts, seccomp})
+  return {record, files, machine, cluster}
 }
 
 /** A machine with a node of cage's own, wherever that is. */
@@ -181,13 +185,12 @@ async function nodeOf(
     runner,
     clock,
     record,
-    directory: files.machine,
     packageRoot,
     cache: join(cacheHome, 'cage'),
   }
   const {driver, ssh} = record
   if (driver === 'local') {
-    const node = new LocalMachine(common)
+    const node = new LocalMachine({...common, directory: files.machine})
     return {machine: node, node}
   }
   if (driver === 'ssh') {

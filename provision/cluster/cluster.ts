@@ -16,4 +16,19 @@ export interface ClusterInstaller {
   install(work: MachineWork): Promise<void>
   /** YAML text */
   kubeconfig(): Promise<string>
+  /** absent where the cluster's own programs see to it */
+  readonly upkeep?: ClusterUpkeep
+}
+
+/**
+ * What an installed cluster needs in the years after.
+ * - Every method MUST keep everything that is in the cluster, and MUST refuse what it cannot do before it changes anything.
+ */
+export interface ClusterUpkeep {
+  /** its Kubernetes is another than this cage brings; quick */
+  outdated(signal: AbortSignal): Promise<boolean>
+  /** to the Kubernetes that this cage brings, and says from which to which. Errors: KUBERNETES_JUMP, KUBERNETES_DOWNGRADE */
+  upgrade(work: MachineWork): Promise<string>
+  /** takes away what keeps it from becoming ready, and says what that was. Errors: CLOCK_WRONG, CERTIFICATES_ENDED */
+  mend(work: MachineWork): Promise<string | undefined>
 }

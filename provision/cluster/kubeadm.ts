@@ -2,18 +2,24 @@ import {createReadStream} from 'node:fs'
 import {readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {pipeline} from 'node:stream/promises'
+import type {Clock} from '../../core/clock.js'
 import {CageError} from '../../core/errors.js'
 import {imagePrefix, type NodeParts} from '../machine/local-build.js'
 import type {Machine, MachineWork} from '../machine/machine.js'
 import {output} from '../transport/output.js'
 import type {MachineRecord} from '../state/machine-record.js'
-import type {ClusterInstaller, ClusterState} from './cluster.js'
+import {mustRenew} from './certificates.js'
+import type {ClusterInstaller, ClusterState, ClusterUpkeep} from './cluster.js'
 import {kubeadmConfiguration} from './kubeadm-configuration.js'
 import {renamed} from './kubeconfig.js'
+import {demandUpgrade} from './kubernetes-version.js'
 
 export interface KubeadmOptions {
   machine: Machine
   record: MachineRecord
+  clock: Clock
+  /** the Kubernetes that this cage brings, e.g. `v1.36.3` */
+  kubernetes: string
   /** the images of the control plane */
   parts(work: MachineWork): Promise<NodeParts>
   /** cage's seccomp profile, JSON text */
@@ -25,6 +31,15 @@ const scripts = '/usr/local/lib/cage'
 /** A single-node cluster made by kubeadm, with images and programs that cage brought along. */
 export class KubeadmCluster implements ClusterInstaller {
   readonly kind = 'kubeadm'
+  readonly upkeep: ClusterUpkeep = {
+    outdated: async (signal) => {
+      const {kubernetes} = this.options
+      const {programs, cluster} = await this.versions(signal)
+      return programs !== kubernetes || (cluster ?? kubernetes) !== kubernetes
+    },
+    upgrade: (work) => this.upgrade(work),
+    mend: (work) => this.mend(work),
+  }
   private readonly options: KubeadmOptions
 
   constructor(options: KubeadmOptions) {
@@ -32,29 +47,64 @@ export class KubeadmCluster implements ClusterInstaller {
   }
 
   async state(signal?: AbortSignal): Promise<ClusterState> {
-    const {transport} = this.options.machine
-    const text = await output(transport, {
-      argv: [`${scripts}/cluster.sh`, 'state'],
-      ...(signal ? {signal} : {}),
-    })
-    return text.trim() as ClusterState
+    return (await this.ask('state', signal)) as ClusterState
   }
 
   async install(work: MachineWork): Promise<void> {
-    const {transport} = this.options.machine
     if ((await this.state(work.signal)) !== 'absent') return
+    await this.prepare(await this.options.parts(work), work)
+    work.detail('kubeadm init')
+    await this.ask('install', work.signal)
+  }
+
+  /** The node starts from the new Kubernetes; its kubelet waits until the control plane is written anew. */
+  private async upgrade(work: MachineWork): Promise<string> {
+    const {machine, kubernetes} = this.options
+    const {programs, cluster} = await this.versions(work.signal)
+    if (cluster !== undefined) demandUpgrade(cluster, kubernetes)
     const parts = await this.options.parts(work)
+    if (programs !== kubernetes) {
+      await machine.stop(work)
+      await machine.start(work)
+    }
+    if (cluster === undefined || cluster === kubernetes) return `started from Kubernetes ${kubernetes}`
+    const images = await this.prepare(parts, work)
+    work.detail(`from Kubernetes ${cluster} to ${kubernetes}`)
+    await this.ask('upgrade', work.signal, images)
+    return `from Kubernetes ${cluster} to ${kubernetes}`
+  }
+
+  private async mend(work: MachineWork): Promise<string | undefined> {
+    const text = await this.ask('certificates', work.signal)
+    if (!mustRenew(text, this.options.clock.now())) return undefined
+    work.detail('renewing certificates')
+    await this.ask('renew', work.signal)
+    return 'certificates renewed'
+  }
+
+  private async versions(signal: AbortSignal): Promise<{programs?: string; cluster?: string}> {
+    const [programs, cluster] = (await this.ask('versions', signal)).split(' ')
+    return {...(programs === undefined ? {} : {programs}), ...(cluster === undefined ? {} : {cluster})}
+  }
+
+  private async ask(action: string, signal?: AbortSignal, args: readonly string[] = []): Promise<string> {
+    const argv = [`${scripts}/cluster.sh`, action, ...args] as const
+    return (await output(this.options.machine.transport, {argv, ...(signal ? {signal} : {})})).trim()
+  }
+
+  /** Images and configuration are on the machine; the images' names. */
+  private async prepare(parts: NodeParts, work: MachineWork): Promise<string[]> {
+    const {transport} = this.options.machine
     work.detail('waiting for containerd')
     await output(transport, {
       argv: [`${scripts}/wait-for-containerd.sh`],
       signal: work.signal,
       timeoutMs: 60_000,
     })
-    await this.importImages(parts, work)
+    const images = await this.importImages(parts, work)
     await transport.writeFile('/var/lib/kubelet/seccomp/cage.json', this.options.seccomp, '0644')
     await transport.writeFile('/etc/kubernetes/cage/kubeadm.yaml', await this.configuration(parts), '0600')
-    work.detail('kubeadm init')
-    await output(transport, {argv: [`${scripts}/cluster.sh`, 'install'], signal: work.signal})
+    return images
   }
 
   async kubeconfig(): Promise<string> {
@@ -83,7 +133,7 @@ export class KubeadmCluster implements ClusterInstaller {
     })
   }
 
-  private async importImages(parts: NodeParts, work: MachineWork): Promise<void> {
+  private async importImages(parts: NodeParts, work: MachineWork): Promise<string[]> {
     const {transport} = this.options.machine
     const references = (await readFile(join(parts.images, 'references'), 'utf8')).trim().split('\n')
     const missing = await output(transport, {argv: [`${scripts}/images.sh`, 'missing', ...references]})
@@ -92,6 +142,7 @@ export class KubeadmCluster implements ClusterInstaller {
       work.detail(`importing ${name}`)
       await importImage(this.options.machine, reference, join(parts.images, `${name}.tar`), work.signal)
     }
+    return references
   }
 }
 

@@ -11,8 +11,7 @@ import type {MachineRecord, ProjectNetwork} from '../state/machine-record.js'
 import {livingProcess} from '../state/process-identity.js'
 import {namespaceTransport} from '../transport/namespace.js'
 import type {Transport} from '../transport/transport.js'
-import {keptParts} from './kept-parts.js'
-import {imagePrefix, type NodeParts} from './local-build.js'
+import {imagePrefix, nodeParts, type NodeParts} from './local-build.js'
 import {createDisks, disks} from './local-disks.js'
 import {layOutFiles} from './local-files.js'
 import type {Machine, MachineFacts, MachineState, MachineWork} from './machine.js'
@@ -30,6 +29,11 @@ export interface LocalMachineOptions {
 }
 
 const READY_AFTER_MS = 30_000
+/** A file system that lost a write takes no more of them: only a new start mends it. The same as in node/state.sh. */
+const nodeIsReady = [
+  ...['test', '-e', '/run/cage/ready', '-a', '-w', '/var/lib/etcd'],
+  ...['-a', '-w', '/var/lib/containerd', '-a', '-w', '/var/lib/cage/images'],
+] as [string, ...string[]]
 const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /**
@@ -127,13 +131,9 @@ export class LocalMachine implements Machine {
   }
 
   /** What the node starts from. */
-  async parts(work: MachineWork): Promise<NodeParts> {
+  parts(work: MachineWork): Promise<NodeParts> {
     const {runner, packageRoot, cache, clock} = this.options
-    return keptParts(this.file('parts.json'), {
-      runner,
-      packageRoot,
-      cache: {directory: cache, clock, ...work},
-    })
+    return nodeParts(runner, packageRoot, {directory: cache, clock, ...work})
   }
 
   private file(name: string): string {
@@ -161,9 +161,7 @@ export class LocalMachine implements Machine {
 
   private async isReady(): Promise<boolean> {
     try {
-      return (
-        (await this.transport.run({argv: ['test', '-e', '/run/cage/ready'], timeoutMs: 10_000})).code === 0
-      )
+      return (await this.transport.run({argv: nodeIsReady, timeoutMs: 10_000})).code === 0
     } catch {
       return false
     }

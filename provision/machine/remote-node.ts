@@ -1,6 +1,6 @@
 import {join} from 'node:path'
 import type {Clock} from '../../core/clock.js'
-import {CageError} from '../../core/errors.js'
+import {CageError, ExitCode} from '../../core/errors.js'
 import {runOk} from '../../core/process.js'
 import type {Runner} from '../../core/runner.js'
 import {contentHash} from '../build-cache.js'
@@ -9,9 +9,8 @@ import type {MachineRecord, ProjectNetwork} from '../state/machine-record.js'
 import {enteredTransport} from '../transport/entered.js'
 import {output} from '../transport/output.js'
 import type {RemoteTransport, Transport} from '../transport/transport.js'
-import {keptParts} from './kept-parts.js'
 import {copyLayers, layerArchives} from './layer-archives.js'
-import {imagePrefix, type NodeParts} from './local-build.js'
+import {imagePrefix, nodeParts, type NodeParts} from './local-build.js'
 import {disks} from './local-disks.js'
 import {linkName} from './local.js'
 import type {Machine, MachineFacts, MachineState, MachineWork} from './machine.js'
@@ -24,8 +23,6 @@ export interface RemoteNodeOptions {
   runner: Runner
   clock: Clock
   record: MachineRecord
-  /** `machine/` of the project's state directory, on this computer */
-  directory: string
   /** where cage is installed: holds provision/guest and images/ */
   packageRoot: string
   /** `$XDG_CACHE_HOME/cage`, on this computer */
@@ -40,6 +37,8 @@ export const serverDirectory = '/var/lib/cage'
 const READY_AFTER_MS = 60_000
 const REPAIRED_AFTER_MS = 10_000
 const API_PORT = 6443
+const MIB = 1024 ** 2
+const ROOM_MIB = 1024
 const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 /** 2025-01-01: the configuration's time, so that the same gives the same bytes. */
 const EPOCH = 1735689600
@@ -93,9 +92,13 @@ export class RemoteNode implements Machine {
     }
     const {layers, parts} = await this.bring(work)
     if ((await this.state()) !== 'running') await this.layOutFiles(parts, work)
+    await this.demandRoom(work)
     work.detail('starting')
     await this.do('node/start.sh', [], work, [`${this.place}/machine/files`, ...layers])
-    if (await this.readySoon(work.signal, READY_AFTER_MS)) return
+    if (await this.readySoon(work.signal, READY_AFTER_MS)) {
+      await output(this.options.host, {argv: [...this.script('node/layers.sh'), 'tidy'] as const})
+      return
+    }
     const {stdout} = await this.options.host.run({
       argv: ['tail', '-n', '5', `${this.place}/machine/node.log`],
     })
@@ -135,12 +138,8 @@ export class RemoteNode implements Machine {
 
   /** What the node starts from, on this computer. */
   parts(work: MachineWork): Promise<NodeParts> {
-    const {runner, packageRoot, cache, clock, directory} = this.options
-    return keptParts(join(directory, 'parts.json'), {
-      runner,
-      packageRoot,
-      cache: {directory: cache, clock, ...work},
-    })
+    const {runner, packageRoot, cache, clock} = this.options
+    return nodeParts(runner, packageRoot, {directory: cache, clock, ...work})
   }
 
   private async ask(): Promise<MachineFacts> {
@@ -203,6 +202,19 @@ export class RemoteNode implements Machine {
     for await (const chunk of tar(entries, EPOCH)) chunks.push(chunk)
     const argv = [...this.script('node/files.sh'), `${this.place}/guest`] as [string, ...string[]]
     await output(this.options.host, {argv, input: Buffer.concat(chunks), signal})
+  }
+
+  /** A node whose disks cannot grow loses what is written to them: it is not started. */
+  private async demandRoom({signal}: MachineWork): Promise<void> {
+    const argv = ['stat', '-f', '-c', '%a %S', this.place] as const
+    const [blocks = 0, size = 0] = (await output(this.options.host, {argv, signal})).split(' ').map(Number)
+    const free = Math.floor((blocks * size) / MIB)
+    if (free >= ROOM_MIB) return
+    throw new CageError(`the disk of the server is full: ${free} MiB are free at ${serverDirectory}`, {
+      code: 'DISK_FULL',
+      exitCode: ExitCode.precondition,
+      hints: [`Free ${ROOM_MIB} MiB or more there, then run \`cage up\` again.`],
+    })
   }
 
   private async readySoon(signal: AbortSignal, withinMs: number): Promise<boolean> {

@@ -8,15 +8,22 @@ import {kubernetesIsBuilt} from '../machine/local-build.js'
 import type {Step} from '../pipeline.js'
 import type {MachineWanted, Places, ProjectMachine} from '../provisioning.js'
 import {readIfThere, writePrivate} from '../state/files.js'
+import {projectFiles} from '../state/layout.js'
 
 type Open = () => Promise<ProjectMachine>
 
 /** The driver of the machine, and why `auto` took no stronger one; empty when nobody has to be told. */
-type Wanted = () => Promise<{wanted: Pick<MachineWanted, 'driver' | 'cluster'>; why: string}>
+type Wanted = () => Promise<{wanted: Pick<MachineWanted, 'id' | 'driver' | 'cluster'>; why: string}>
 
 /** From nothing to a cluster that answers, in order. `open` makes the project's record when there is none. */
 export function machineSteps(places: Places, open: Open, wanted: Wanted): Step[] {
-  return [preflightStep(places, wanted), machineStep(open), transportStep(places, open), clusterStep(open)]
+  return [
+    preflightStep(places, wanted),
+    machineStep(open),
+    transportStep(places, open),
+    upgradeStep(open),
+    clusterStep(open),
+  ]
 }
 
 /** Everything missing on this computer, named at once, before anything is made. */
@@ -32,6 +39,7 @@ function preflightStep(places: Places, wanted: Wanted): Step {
         ...thisComputer(places),
         driver: machine.driver,
         cluster: machine.cluster,
+        made: (await readIfThere(projectFiles(stateHome, machine.id).record)) !== undefined,
         nodeVersion: process.version,
         stateHome,
         cacheHome,
@@ -86,6 +94,18 @@ function transportStep({packageRoot, runner}: Places, open: Open): Step {
   }
 }
 
+/** A cluster of an older Kubernetes is brought to the one of this cage; the volumes of its tasks stay. */
+function upgradeStep(open: Open): Step {
+  return {
+    name: 'upgrade',
+    // The new Kubernetes is compiled while the old one still runs.
+    deadlineMs: 60 * 60_000,
+    hints: ['Look at /var/log/kubelet/current with `cage machine ssh`.'],
+    check: async ({signal}) => !((await (await open()).cluster.upkeep?.outdated(signal)) ?? false),
+    act: async (work) => (await open()).cluster.upkeep?.upgrade(work),
+  }
+}
+
 function clusterStep(open: Open): Step {
   const again = 'Run `cage down`, then `cage up`.'
   return {
@@ -104,9 +124,10 @@ function clusterStep(open: Open): Step {
       const {cluster, files} = await open()
       const before = await cluster.state(work.signal)
       if (before !== 'ready') await cluster.install(work)
+      const mended = before === 'starting' ? await cluster.upkeep?.mend(work) : undefined
       await writePrivate(files.kubeconfig, await cluster.kubeconfig())
       work.detail('waiting until it is ready')
-      return before === 'absent' ? 'installed' : undefined
+      return before === 'absent' ? 'installed' : mended
     },
   }
 }

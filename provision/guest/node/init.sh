@@ -17,6 +17,13 @@ done
 mount -t tmpfs -o mode=700,size=1m tmpfs .
 cd "$CAGE_NODE_DIR/stage"
 mkdir root disk etcd volumes
+# What a cut of the power left is mended here; more than that is for a person to judge.
+for image in disk etcd volumes; do
+	e2fsck -p "../$image.img" || [ $? -le 1 ] || {
+		echo "$image.img is damaged: stop the machine, then run e2fsck on it"
+		exit 1
+	}
+done
 mount -o loop,discard,noatime ../disk.img disk
 mount -o loop,discard,noatime ../etcd.img etcd
 mount -o loop,discard,noatime ../volumes.img volumes

@@ -103,6 +103,13 @@ node_cleanup() {
 		if node_cgroups remove; then break; fi
 		sleep 0.05
 	done
+	# The loop devices let go of their files once the last mount is gone.
+	for image in "$CAGE_NODE_DIR"/*.img; do
+		for _ in $(seq 200); do
+			if [ -z "$(losetup -j "$image")" ]; then break; fi
+			sleep 0.05
+		done
+	done
 	if ip link show "$CAGE_NODE_LINK" >/dev/null 2>&1; then ip link del "$CAGE_NODE_LINK" 2>/dev/null || true; fi
 	if node_cgroups remove; then return; fi
 	echo "processes remain in the cgroup $CAGE_NODE_NAME" >&2

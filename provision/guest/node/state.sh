@@ -1,5 +1,6 @@
 #!/bin/bash
-# Prints what a node is: absent, stopped, running, or broken (it runs, but a part outside of it died, or its start was cut off).
+# Prints what a node is: absent, stopped, running, or broken (it runs, but a part outside of it died, a disk of it
+# takes no more writes, or its start was cut off).
 #
 # environment: CAGE_NODE_DIR
 set -euo pipefail
@@ -9,7 +10,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 if init=$(process_in "$CAGE_NODE_DIR/node.pid"); then
-	if process_in "$CAGE_NODE_DIR/way-out.pid" >/dev/null && nsenter --target "$init" --mount -- test -e /run/cage/ready; then
+	if process_in "$CAGE_NODE_DIR/way-out.pid" >/dev/null &&
+		nsenter --target "$init" --mount -- test -e /run/cage/ready -a -w /var/lib/etcd -a -w /var/lib/containerd -a -w /var/lib/cage/images; then
 		echo running
 	else
 		echo broken

@@ -25,11 +25,3 @@ if init=$(process_in "$CAGE_NODE_DIR/node.pid"); then
 	done
 fi
 node_cleanup
-
-# The loop devices let go of their files once the last mount is gone.
-for image in "$CAGE_NODE_DIR"/*.img; do
-	for _ in $(seq 200); do
-		if [ -z "$(losetup -j "$image")" ]; then break; fi
-		sleep 0.05
-	done
-done

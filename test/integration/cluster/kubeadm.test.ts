@@ -1,5 +1,6 @@
 import {KubeadmCluster} from '../../../provision/cluster/kubeadm.js'
 import {bringScripts} from '../../../provision/guest-scripts.js'
+import {systemClock} from '../../../core/clock.js'
 import {processRunner} from '../../../core/process.js'
 import type {Machine} from '../../../provision/machine/machine.js'
 import type {MachineRecord} from '../../../provision/state/machine-record.js'
@@ -65,7 +66,8 @@ clusterContract({
     const machine = node(world)
     const parts = () =>
       Promise.resolve({layers: [], images, versions: {kubernetes: 'v1.36.3', etcd: 'v3.6.5'}})
-    return {world, machine, cluster: new KubeadmCluster({machine, record, parts, seccomp: '{}'})}
+    const options = {machine, record, clock: systemClock, kubernetes: 'v1.36.3', parts, seccomp: '{}'}
+    return {world, machine, cluster: new KubeadmCluster(options)}
   },
   apiAddress: '10.200.0.2',
   installs: /^kubeadm init /,

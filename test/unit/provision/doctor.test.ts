@@ -1,3 +1,4 @@
+import {statfs} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {describe, expect, it} from '@jest/globals'
@@ -74,6 +75,23 @@ describe('what cage needs on this computer', () => {
   it('says where to free disk space, also for a directory that is not there yet', async () => {
     const disk = (await doctorChecks(options([]))).find(({name}) => name === 'disk for the machine')
     expect(disk?.found).toMatch(/^\d+ GiB free$/)
+  })
+
+  it('wants of each driver its own tool, and says how it is installed', async () => {
+    const tool = async (driver: DoctorOptions['driver'], program: string) =>
+      (await doctorChecks(options([program], {driver, uid: driver === 'lima' ? 1000 : 0}))).find(
+        ({name, ok}) => name === program && !ok,
+      )?.fix
+    expect(await tool('local', 'slirp4netns')).toBe('apt-get install -y slirp4netns')
+    expect(await tool('ssh', 'ssh')).toBe('apt-get install -y openssh-client')
+  })
+
+  it('wants little room beside a machine that is there already', async () => {
+    const disk = async (made: boolean) =>
+      (await doctorChecks(options([], {made}))).find(({name}) => name === 'disk for the machine')
+    const {bavail, bsize} = await statfs(tmpdir())
+    const free = (bavail * bsize) / 1024 ** 3
+    expect([(await disk(true))?.ok, (await disk(false))?.ok]).toEqual([free >= 1, free >= 15])
   })
 
   it('wants nothing of a local machine for other drivers', async () => {
