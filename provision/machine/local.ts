@@ -29,11 +29,13 @@ export interface LocalMachineOptions {
 }
 
 const READY_AFTER_MS = 30_000
-/** A file system that lost a write takes no more of them: only a new start mends it. The same as in node/state.sh. */
+/** Its start came to its end, and none of its disks has lost a write and takes no more. The same as in node/state.sh. */
 const nodeIsReady = [
-  ...['test', '-e', '/run/cage/ready', '-a', '-w', '/var/lib/etcd'],
-  ...['-a', '-w', '/var/lib/containerd', '-a', '-w', '/var/lib/cage/images'],
-] as [string, ...string[]]
+  'sh',
+  '-c',
+  'test -e /run/cage/ready && ! grep -qE "$0" /proc/1/mountinfo',
+  ' /var/lib/(etcd|containerd|cage/images) .* - ext4 [^ ]+ (ro|.*,emergency_ro|.*,shutdown)(,|$)',
+] as const
 const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /**

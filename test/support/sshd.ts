@@ -69,9 +69,11 @@ export async function startSshd(configuration: readonly string[] = []): Promise<
       hostKeyAlias: 'cage-test',
     },
     async stop() {
-      const ended = new Promise((next) => child.once('exit', next))
-      killTree(child.pid ?? 0)
-      await ended
+      if (child.signalCode === null && child.exitCode === null) {
+        const ended = new Promise((next) => child.once('exit', next))
+        killTree(child.pid ?? 0)
+        await ended
+      }
       await rm(directory, {recursive: true, force: true})
     },
   }

@@ -54,6 +54,9 @@ export class TeamCluster {
       machine: this.nodes[0],
       // The pods of both nodes are the cluster's.
       record: record('team-00000001', {...first, pods: `${pods}/18`}),
+      clock: systemClock,
+      // It is never upgraded.
+      kubernetes: '',
       parts: (work) => this.nodes[0].parts(work),
       seccomp: readFileSync('provision/guest/seccomp/cage.json', 'utf8'),
     })

@@ -13,9 +13,10 @@ export interface Outcome {
 export class World {
   readonly scratch: string
   readonly repository: string
-  private readonly env: NodeJS.ProcessEnv
+  readonly env: NodeJS.ProcessEnv
 
-  constructor(machine: string) {
+  /** `programs`: a folder of the scratch directory whose programs come first, by its name */
+  constructor(machine: string, programs?: string) {
     this.scratch = mkdtempSync(join(process.env['CAGE_TEST_SCRATCH'] ?? tmpdir(), 'cage-vm-'))
     this.repository = join(this.scratch, 'shop')
     this.env = {
@@ -23,16 +24,24 @@ export class World {
       XDG_CACHE_HOME: process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
       XDG_STATE_HOME: join(this.scratch, 'state'),
       XDG_CONFIG_HOME: join(this.scratch, 'config'),
-      PATH: `${resolve('bin')}:${process.env['PATH'] ?? ''}`,
+      PATH: [
+        ...(programs === undefined ? [] : [join(this.scratch, programs)]),
+        ...[resolve('bin'), process.env['PATH'] ?? ''],
+      ].join(':'),
     }
-    mkdirSync(join(this.scratch, 'config', 'cage'), {recursive: true})
-    const settings = `version: 1\ndefaults: { machine: ${machine} }\n`
-    writeFileSync(join(this.scratch, 'config', 'cage', 'config.yaml'), settings)
+    this.settle(machine)
     mkdirSync(this.repository)
     const history = resolve('examples/shop.history')
     const script = 'git init -q -b main && git fast-import --quiet <"$1" && git reset -q --hard main'
     const made = spawnSync('bash', ['-c', script, 'bash', history], {cwd: this.repository})
     if (made.status !== 0) throw new Error(made.stderr.toString())
+  }
+
+  /** The operator's settings say another machine from now on. */
+  settle(machine: string): void {
+    mkdirSync(join(this.scratch, 'config', 'cage'), {recursive: true})
+    const settings = `version: 1\ndefaults: { machine: ${machine} }\n`
+    writeFileSync(join(this.scratch, 'config', 'cage', 'config.yaml'), settings)
   }
 
   run(program: string, args: readonly string[]): Promise<Outcome> {

@@ -12,7 +12,9 @@ draft=$files.new
 rm -rf "$draft" "$files.apt"
 mkdir -p "$draft"/{usr/local/lib,etc/apt/apt.conf.d,etc/ssl/certs,usr/share/keyrings}
 cp -r "$guest" "$draft/usr/local/lib/cage"
-"$guest/apt-settings.sh" bookworm "$files.apt"
+# Asking apt makes nothing of its own on this server.
+printf 'Dir::Cache::%s "";\n' pkgcache srcpkgcache >"$files.apt.conf"
+APT_CONFIG=$files.apt.conf "$guest/apt-settings.sh" bookworm "$files.apt"
 cp "$files.apt/apt.conf" "$draft/etc/apt/apt.conf.d/50computer"
 if [ -s "$files.apt/sources.list" ]; then cp "$files.apt/sources.list" "$draft/etc/apt/sources.list"; fi
 find "$files.apt/keys" -type f -exec cp -t "$draft/usr/share/keyrings" {} +
@@ -23,5 +25,5 @@ for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.cr
 	fi
 done
 tar -C "$draft" --no-same-owner -xf -
-rm -rf "$files.apt" "$files"
+rm -rf "$files.apt" "$files.apt.conf" "$files"
 mv "$draft" "$files"

@@ -24,9 +24,7 @@ for image in disk etcd volumes; do
 		exit 1
 	}
 done
-mount -o loop,discard,noatime ../disk.img disk
-mount -o loop,discard,noatime ../etcd.img etcd
-mount -o loop,discard,noatime ../volumes.img volumes
+for image in disk etcd volumes; do mount -o loop,discard,noatime,errors=remount-ro "../$image.img" $image; done
 mkdir -p disk/{containerd,kubelet,kubernetes,log,build} etcd/data volumes/{images,mounts}
 chmod 0700 disk/{containerd,kubelet,kubernetes,build} etcd/data volumes/{images,mounts}
 

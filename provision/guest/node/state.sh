@@ -9,9 +9,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=provision/guest/node/lib.sh
 . "$here/lib.sh"
 
+# How the kernel shows a file system that lost a write and takes no more.
+read_only=' /var/lib/(etcd|containerd|cage/images) .* - ext4 [^ ]+ (ro|.*,emergency_ro|.*,shutdown)(,|$)'
 if init=$(process_in "$CAGE_NODE_DIR/node.pid"); then
 	if process_in "$CAGE_NODE_DIR/way-out.pid" >/dev/null &&
-		nsenter --target "$init" --mount -- test -e /run/cage/ready -a -w /var/lib/etcd -a -w /var/lib/containerd -a -w /var/lib/cage/images; then
+		nsenter --target "$init" --mount -- test -e /run/cage/ready &&
+		! grep -qE "$read_only" "/proc/$init/mountinfo"; then
 		echo running
 	else
 		echo broken

@@ -180,7 +180,7 @@ describe('machine `local`', () => {
     const answer = runner.answer
     let ready = false
     runner.answer = (command) => {
-      if (command.argv.includes('/run/cage/ready') && !ready) return {code: 1}
+      if (command.argv.some((word) => word.includes('/run/cage/ready')) && !ready) return {code: 1}
       if (command.argv[0].endsWith('start.sh')) ready = true
       return answer(command)
     }
