@@ -11,6 +11,7 @@ import {Microk8sCluster, requireOwnSystem} from './cluster/microk8s.js'
 import {computerAddresses, LocalMachine} from './machine/local.js'
 import type {Machine, MachineWork} from './machine/machine.js'
 import {GuestMachine} from './machine/guest-machine.js'
+import {baseName} from './machine/base-name.js'
 import {thisComputer} from './machine/choose-driver.js'
 import {guestKeys} from './machine/guest-keys.js'
 import {guestOf, guestTransport, orphan, virtualMachine} from './machine/guests.js'
@@ -20,7 +21,7 @@ import type {VirtualMachine} from './machine/virtual-machine.js'
 import {RemoteNode} from './machine/remote-node.js'
 import {contactServer, knownAddresses, serverTransport, type SshAddress} from './machine/ssh-server.js'
 import {projectFiles, type ProjectFiles} from './state/layout.js'
-import {takeLock} from './state/lock.js'
+import {takeLock, whenFree} from './state/lock.js'
 import {readMachineRecord, writeRecord, type MachineRecord} from './state/machine-record.js'
 import {FIRST_NETWORK, freeNetwork, networkOf} from './state/network.js'
 import {freeSshPort} from './state/ssh-port.js'
@@ -64,7 +65,7 @@ export interface ProjectMachine {
 /** The project's machine as it was made, without making anything. Undefined when there is none, as with cluster `existing`. */
 export async function findMachine(places: Places, id: string): Promise<ProjectMachine | undefined> {
   const record = await readMachineRecord(projectFiles(places.stateHome, id).record)
-  return record && open(places, record)
+  return record && openRecord(places, record)
 }
 
 /** The project's machine; its record is made when there is none. Processors and memory follow the settings, the rest stays. */
@@ -79,7 +80,7 @@ export async function openMachine(
     ? {...record, cpus: wanted.cpus, memory: wanted.memory, ...movedServer(record, wanted)}
     : await newRecord(places, wanted, signal)
   if (JSON.stringify(next) !== JSON.stringify(record)) await writeRecord(files.record, next)
-  const opened = await open(places, next)
+  const opened = await openRecord(places, next)
   if (record?.driver === 'ssh') await letInAgain(places, opened)
   return opened
 }
@@ -120,7 +121,8 @@ export async function stopMachine(places: Places, id: string, work: MachineWork)
 export async function destroyMachine(places: Places, id: string, work: MachineWork): Promise<string[]> {
   const {directory} = projectFiles(places.stateHome, id)
   const found = await findMachine(places, id).catch((cause: unknown) => {
-    if (cause instanceof CageError && cause.code === 'STATE_DAMAGED') return open(places, unreadable(id))
+    if (cause instanceof CageError && cause.code === 'STATE_DAMAGED')
+      return openRecord(places, unreadable(id))
     throw cause
   })
   const removed = found ? [`machine cage-${id}`] : await removeOrphans(places, id, work)
@@ -159,7 +161,8 @@ async function remove({machine}: ProjectMachine, directory: string, work: Machin
   }
 }
 
-async function open(places: Places, record: MachineRecord): Promise<ProjectMachine> {
+/** The machine of a record, without making anything. */
+export async function openRecord(places: Places, record: MachineRecord): Promise<ProjectMachine> {
   const files = projectFiles(places.stateHome, record.id)
   const seccomp = await readFile(join(places.packageRoot, 'provision/guest/seccomp/cage.json'), 'utf8')
   if (record.cluster === 'microk8s') {
@@ -180,14 +183,8 @@ async function nodeOf(
   record: MachineRecord,
   files: ProjectFiles,
 ): Promise<{machine: Machine; node: LocalMachine | RemoteNode}> {
-  const {runner, clock, packageRoot, cacheHome} = places
-  const common = {
-    runner,
-    clock,
-    record,
-    packageRoot,
-    cache: join(cacheHome, 'cage'),
-  }
+  const {runner} = places
+  const common = nodeOptions(places, record)
   const {driver, ssh} = record
   if (driver === 'local') {
     const node = new LocalMachine({...common, directory: files.machine})
@@ -199,11 +196,27 @@ async function nodeOf(
     const node = new RemoteNode({...common, driver, host, knownAs})
     return {machine: node, node}
   }
+  return nodeInGuest(places, record, driver)
+}
+
+function nodeOptions(places: Places, record: MachineRecord) {
+  const {runner, clock, packageRoot, cacheHome} = places
+  return {runner, clock, record, packageRoot, cache: join(cacheHome, 'cage')}
+}
+
+/** A virtual machine with a node of cage's own in it, and both by themselves. */
+export async function nodeInGuest(
+  places: Places,
+  record: MachineRecord,
+  driver: 'lima' | 'vagrant',
+): Promise<{machine: GuestMachine; guest: VirtualMachine; node: RemoteNode}> {
+  const {packageRoot} = places
+  const files = projectFiles(places.stateHome, record.id)
   const {guest, host} = await guestAndHost(places, record, driver, files)
   // What a guest sends leaves through this computer's own sockets.
   const knownAs = () => Promise.resolve(computerAddresses())
-  const node = new RemoteNode({...common, driver, host, knownAs})
-  return {machine: new GuestMachine(guest, node, new GuestUpkeep(host, packageRoot)), node}
+  const node = new RemoteNode({...nodeOptions(places, record), driver, host, knownAs})
+  return {machine: new GuestMachine(guest, node, new GuestUpkeep(host, packageRoot)), guest, node}
 }
 
 /** A virtual machine whose own system runs the cluster. Errors: MACHINE_DRIVER, exit 3. */
@@ -226,7 +239,10 @@ async function guestAndHost(
   const {id} = record
   const keys = await guestKeys(files, id)
   const computer = {...places, ...thisComputer(places)}
-  const guest = virtualMachine(driver, guestOf(record, keys), files.machine, computer)
+  const own = record.image === undefined ? {} : {image: record.image}
+  // A base brings what a node of cage's own starts from.
+  const base = async () => (record.cluster === 'kubeadm' ? baseName({driver, ...own}, places) : undefined)
+  const guest = virtualMachine(driver, guestOf(record, keys), files.machine, computer, base)
   return {guest, host: guestTransport(places.runner, guest, {id, files, keys})}
 }
 
@@ -278,17 +294,6 @@ async function newServerRecord(places: Places, wanted: MachineWanted): Promise<M
   const files = projectFiles(places.stateHome, wanted.id)
   const {ssh, network} = await contactServer({...places, files}, wanted.ssh, wanted)
   return {version: 1, ...wanted, ssh, network}
-}
-
-async function whenFree<T>(take: () => Promise<T>, {clock}: Places, signal: AbortSignal): Promise<T> {
-  for (;;) {
-    try {
-      return await take()
-    } catch (cause) {
-      if (!(cause instanceof CageError) || cause.code !== 'PROJECT_BUSY') throw cause
-      await clock.sleep(100, signal)
-    }
-  }
 }
 
 /** Routes and resolvers of this computer: CIDRs and addresses. */

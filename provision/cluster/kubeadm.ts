@@ -95,13 +95,7 @@ export class KubeadmCluster implements ClusterInstaller {
   /** Images and configuration are on the machine; the images' names. */
   private async prepare(parts: NodeParts, work: MachineWork): Promise<string[]> {
     const {transport} = this.options.machine
-    work.detail('waiting for containerd')
-    await output(transport, {
-      argv: [`${scripts}/wait-for-containerd.sh`],
-      signal: work.signal,
-      timeoutMs: 60_000,
-    })
-    const images = await this.importImages(parts, work)
+    const images = await importControlPlane(this.options.machine, parts, work)
     await transport.writeFile('/var/lib/kubelet/seccomp/cage.json', this.options.seccomp, '0644')
     await transport.writeFile('/etc/kubernetes/cage/kubeadm.yaml', await this.configuration(parts), '0600')
     return images
@@ -132,18 +126,26 @@ export class KubeadmCluster implements ClusterInstaller {
       allowed: {memory: record.memory, cpus: record.cpus},
     })
   }
+}
 
-  private async importImages(parts: NodeParts, work: MachineWork): Promise<string[]> {
-    const {transport} = this.options.machine
-    const references = (await readFile(join(parts.images, 'references'), 'utf8')).trim().split('\n')
-    const missing = await output(transport, {argv: [`${scripts}/images.sh`, 'missing', ...references]})
-    for (const reference of missing.split('\n').filter((line) => line !== '')) {
-      const name = /\/([^/:]+):/.exec(reference)?.[1] ?? ''
-      work.detail(`importing ${name}`)
-      await importImage(this.options.machine, reference, join(parts.images, `${name}.tar`), work.signal)
-    }
-    return references
+/** The images of the control plane that the machine does not have yet are imported; the names of all. Errors: IMAGE_IMPORT. */
+export async function importControlPlane(
+  machine: Machine,
+  parts: NodeParts,
+  work: MachineWork,
+): Promise<string[]> {
+  const {signal} = work
+  work.detail('waiting for containerd')
+  const wait = [`${scripts}/wait-for-containerd.sh`] as const
+  await output(machine.transport, {argv: wait, signal, timeoutMs: 60_000})
+  const references = (await readFile(join(parts.images, 'references'), 'utf8')).trim().split('\n')
+  const missing = await output(machine.transport, {argv: [`${scripts}/images.sh`, 'missing', ...references]})
+  for (const reference of missing.split('\n').filter((line) => line !== '')) {
+    const name = /\/([^/:]+):/.exec(reference)?.[1] ?? ''
+    work.detail(`importing ${name}`)
+    await importImage(machine, reference, join(parts.images, `${name}.tar`), signal)
   }
+  return references
 }
 
 /** Pours a docker-archive into containerd and pins it. Errors: IMAGE_IMPORT. */

@@ -6,14 +6,21 @@ import type {MachineRecord} from '../state/machine-record.js'
 import {sshTransport} from '../transport/ssh.js'
 import type {RemoteTransport} from '../transport/transport.js'
 import {hostKeyAlias, type GuestKeys} from './guest-keys.js'
+import {LimaBases, VagrantBases, type GuestBases} from './guest-bases.js'
 import {LimaMachine} from './lima.js'
 import {VagrantMachine} from './vagrant.js'
+import {VagrantTool} from './vagrant-tool.js'
 import type {GuestDescription, VirtualMachine} from './virtual-machine.js'
 import {hardwareVirtualization} from './virtualization.js'
 
 /** Homes of Lima and Vagrant that belong to cage, shared by all projects. Short paths: sockets lie below them. */
 export function guestHomes(stateHome: string): {lima: string; vagrant: string} {
   return {lima: join(stateHome, 'cage', '.lima'), vagrant: join(stateHome, 'cage', '.vagrant')}
+}
+
+/** Where what is known of base images lies, and Lima's own. */
+export function basesDirectory(stateHome: string): string {
+  return join(stateHome, 'cage', '.bases')
 }
 
 /** What a guest is made from, out of the project's record. Errors: STATE_DAMAGED. */
@@ -38,19 +45,39 @@ export interface GuestPlaces {
   arch: string
 }
 
-/** The virtual machine of a record. `directory` is `machine/` of the project's state. */
+/**
+ * The virtual machine of a record. `directory` is `machine/` of the project's state; `base` names what a guest that is
+ * made now starts from, where that is kept.
+ */
 export function virtualMachine(
   driver: 'lima' | 'vagrant',
   description: GuestDescription,
   directory: string,
-  {stateHome, packageRoot, runner, platform, arch}: GuestPlaces,
+  places: GuestPlaces,
+  base: () => Promise<string | undefined> = () => Promise.resolve(undefined),
 ): VirtualMachine {
+  const {stateHome, packageRoot, runner, platform, arch} = places
   const homes = guestHomes(stateHome)
   const hardware = () => hardwareVirtualization(runner, platform, arch)
   const common = {runner, description, directory, packageRoot, hardware}
+  const bases = guestBases(driver, places)
+  const kept = async () => {
+    const name = await base()
+    return name !== undefined && (await bases.has(name)) ? bases.source(name) : undefined
+  }
   return driver === 'lima'
-    ? new LimaMachine({...common, home: homes.lima})
-    : new VagrantMachine({...common, home: homes.vagrant, platform})
+    ? new LimaMachine({...common, home: homes.lima, base: kept})
+    : new VagrantMachine({...common, home: homes.vagrant, platform, base: kept})
+}
+
+/** What guests of a driver can be made from. */
+export function guestBases(driver: 'lima' | 'vagrant', places: GuestPlaces): GuestBases {
+  const {stateHome, runner, platform} = places
+  const homes = guestHomes(stateHome)
+  const directory = basesDirectory(stateHome)
+  return driver === 'lima'
+    ? new LimaBases({runner, home: homes.lima, directory, platform})
+    : new VagrantBases({runner, tool: new VagrantTool({runner, home: homes.vagrant, platform}), directory})
 }
 
 /** The way to the guest's root: wherever its driver says, with the project's key, and only to the key that cage gave it. */

@@ -23,6 +23,8 @@ export interface LimaOptions {
   packageRoot: string
   /** this computer can run virtual machines with its own processor; asked at each start */
   hardware: () => Promise<boolean>
+  /** the disk image of a base, for a guest that is made now */
+  base: () => Promise<string | undefined>
 }
 
 const QUICK_MS = 60_000
@@ -69,7 +71,12 @@ export class LimaMachine implements VirtualMachine {
     await rm(this.place, {recursive: true, force: true})
     await mkdir(this.options.home, {recursive: true, mode: 0o700})
     const file = join(this.options.directory, 'lima.yaml')
-    await writePrivate(file, await this.rendered())
+    const base = await this.options.base()
+    const {description} = this.options
+    await writePrivate(
+      file,
+      await this.rendered(base === undefined ? description : {...description, image: base}),
+    )
     work.detail('creating')
     await this.ok(['create', `--name=${this.name}`, file], {timeoutMs: START_MS, ...this.progress(work)})
   }
@@ -80,7 +87,8 @@ export class LimaMachine implements VirtualMachine {
     if (found.status === 'Running' && this.hasItsKeys(found)) return
     if (found.status !== 'Stopped') await this.halt(found.status === 'Running', work)
     // Lima reads it at each start; nothing but the fields of the template is in it.
-    if (!this.isAsDescribed(found)) await writePrivate(join(this.place, 'lima.yaml'), await this.rendered())
+    if (!this.isAsDescribed(found))
+      await writePrivate(join(this.place, 'lima.yaml'), await this.rendered(this.options.description))
     work.detail('booting')
     await this.ok(['start', '--timeout=25m', this.name], {timeoutMs: START_MS, ...this.progress(work)})
   }
@@ -108,6 +116,11 @@ export class LimaMachine implements VirtualMachine {
     const found = await this.find()
     if (found?.status !== 'Running' || !found.sshLocalPort) throw this.notRunning()
     return {host: '127.0.0.1', port: found.sshLocalPort}
+  }
+
+  /** Lima brings its user with each boot. */
+  firstLogin(): Promise<undefined> {
+    return Promise.resolve(undefined)
   }
 
   /** Undefined when there is none. Errors: MACHINE_NAME_TAKEN when it is not this project's. */
@@ -159,8 +172,8 @@ export class LimaMachine implements VirtualMachine {
     await this.ok(['stop', '--force', this.name], {timeoutMs: QUICK_MS})
   }
 
-  private async rendered(): Promise<string> {
-    const {packageRoot, description} = this.options
+  private async rendered(description: GuestDescription): Promise<string> {
+    const {packageRoot} = this.options
     const [template, script] = await Promise.all(
       ['lima/cage.yaml', 'provision/guest/vm/boot.sh'].map((file) =>
         readFile(join(packageRoot, file), 'utf8'),

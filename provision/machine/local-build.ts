@@ -1,5 +1,5 @@
 import {readFile, stat} from 'node:fs/promises'
-import {join} from 'node:path'
+import {basename, join} from 'node:path'
 import {runOk} from '../../core/process.js'
 import type {Runner} from '../../core/runner.js'
 import {built, resultDirectory, type BuildCache, type BuildRequest} from '../build-cache.js'
@@ -18,38 +18,29 @@ export const imagePrefix = 'cage.local/kubernetes'
 
 /** Builds what is missing; minutes the first time, with progress through `cache.detail`. */
 export async function nodeParts(runner: Runner, packageRoot: string, cache: BuildCache): Promise<NodeParts> {
-  const guest = (name: string) => join(packageRoot, 'provision/guest', name)
-  const source = join(packageRoot, 'images/kubernetes')
   const run: Run = async (argv) => {
     // `timeout` ends a build with everything it started when it is itself told to end.
     const whole: [string, ...string[]] = ['timeout', '--kill-after=5', '0', ...argv]
     await runOk(runner, {argv: whole, signal: cache.signal, onOutput: progress(cache.detail)})
   }
-  const rootScripts = [guest('debian-root.sh'), guest('apt-settings.sh')]
   const kubernetes = await built(kubernetesRequest(packageRoot, run), cache)
-  const root = await built(
-    {
-      name: 'node-root',
-      inputs: [guest('node-root.sh'), ...rootScripts],
-      facts: [process.arch],
-      build: (directory) => run([guest('node-root.sh'), directory]),
-    },
-    cache,
-  )
-  const images = await built(
-    {
-      name: 'control-plane',
-      inputs: [join(source, 'pack.sh'), guest('pack-image.sh')],
-      facts: [kubernetes, root],
-      build: (directory) => run([join(source, 'pack.sh'), kubernetes, root, directory, imagePrefix]),
-    },
-    cache,
-  )
+  const root = await built(rootRequest(packageRoot, run), cache)
+  const images = await built(controlPlaneRequest(packageRoot, kubernetes, root, run), cache)
   return {
     layers: [join(kubernetes, 'node'), root],
     images,
     versions: parseVersions(await readFile(join(kubernetes, 'versions'), 'utf8')),
   }
+}
+
+/** Names of what `nodeParts` builds, without building it: they change when any of its inputs does. */
+export async function nodePartNames(packageRoot: string, cacheDirectory: string): Promise<string[]> {
+  const none: Run = () => Promise.resolve()
+  const kubernetes = await resultDirectory(kubernetesRequest(packageRoot, none), cacheDirectory)
+  const root = await resultDirectory(rootRequest(packageRoot, none), cacheDirectory)
+  const request = controlPlaneRequest(packageRoot, kubernetes, root, none)
+  const images = await resultDirectory(request, cacheDirectory)
+  return [kubernetes, root, images].map((directory) => basename(directory))
 }
 
 type Run = (argv: [string, ...string[]]) => Promise<void>
@@ -63,6 +54,32 @@ function kubernetesRequest(packageRoot: string, run: Run): BuildRequest {
     facts: [process.arch],
     build: (directory) => run([join(source, 'build.sh'), directory]),
   }
+}
+
+function rootRequest(packageRoot: string, run: Run): BuildRequest {
+  const scripts = ['node-root.sh', 'debian-root.sh', 'apt-settings.sh'].map((name) =>
+    guest(packageRoot, name),
+  )
+  return {
+    name: 'node-root',
+    inputs: scripts,
+    facts: [process.arch],
+    build: (directory) => run([guest(packageRoot, 'node-root.sh'), directory]),
+  }
+}
+
+function controlPlaneRequest(packageRoot: string, kubernetes: string, root: string, run: Run): BuildRequest {
+  const pack = join(packageRoot, 'images/kubernetes/pack.sh')
+  return {
+    name: 'control-plane',
+    inputs: [pack, guest(packageRoot, 'pack-image.sh')],
+    facts: [kubernetes, root],
+    build: (directory) => run([pack, kubernetes, root, directory, imagePrefix]),
+  }
+}
+
+function guest(packageRoot: string, name: string): string {
+  return join(packageRoot, 'provision/guest', name)
 }
 
 /** True when no compiler is needed any more on this computer. */

@@ -115,6 +115,17 @@ export class RemoteNode implements Machine {
     await this.do('node/stop.sh', [], work)
   }
 
+  /**
+   * Stops the node and leaves on the system's disk only what is nobody's; then that system powers itself off. `login` is a
+   * user there and the key it gets instead of those it has. Only for a guest that is nothing but cage's.
+   */
+  async seal(work: MachineWork, login?: {user: string; key: string}): Promise<void> {
+    await this.stop(work)
+    work.detail('removing what is its own')
+    const {record} = this.options
+    await this.do('vm/seal.sh', [record.id, ...(login ? [login.user, login.key] : [])], work)
+  }
+
   async destroy(work: MachineWork): Promise<void> {
     work.detail('stopping')
     await this.bringScripts(work)

@@ -11,11 +11,11 @@ export function renderRecord(machine: MachineRecord): string {
   return `${JSON.stringify(machine, undefined, 2)}\n`
 }
 
-/** A box of the person's own. */
+/** A box that stands in for the pinned one. */
 export interface VagrantBox {
   name: string
-  /** absolute path */
-  file: string
+  /** of the person's own: absolute path; absent = Vagrant has it */
+  file?: string
 }
 
 export interface VagrantExtras {

@@ -2,13 +2,14 @@ import {access, mkdir, readdir, rm, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import {createHash} from 'node:crypto'
 import {CageError, ExitCode} from '../../core/errors.js'
+import {runOk} from '../../core/process.js'
 import type {Command, CommandResult, Runner} from '../../core/runner.js'
 import {readIfThere, writePrivate} from '../state/files.js'
 import {guestFailure} from './guest-failure.js'
 import type {MachineState, MachineWork} from './machine.js'
 import {vagrantMachine, type VagrantBox} from './render.js'
 import type {GuestAddress, GuestDescription, VirtualMachine} from './virtual-machine.js'
-import {chooseProvider} from './vagrant-provider.js'
+import {VagrantTool} from './vagrant-tool.js'
 
 export interface VagrantOptions {
   runner: Runner
@@ -22,20 +23,20 @@ export interface VagrantOptions {
   platform: string
   /** this computer can run virtual machines with its own processor; asked at each start */
   hardware: () => Promise<boolean>
+  /** the name of a box that Vagrant has, for a guest that is made now instead of from an image */
+  base: () => Promise<string | undefined>
 }
 
 const QUICK_MS = 120_000
 const UP_MS = 40 * 60_000
 const HALT_MS = 4 * 60_000
 
-/** Variables of the person's own Vagrant that would change what runs here. */
-const foreign = ['VAGRANT_VAGRANTFILE', 'VAGRANT_LOG', 'VAGRANT_FORCE_COLOR', 'VAGRANT_SERVER_URL']
-
 /** A virtual machine under Vagrant, with whatever provider is installed. */
 export class VagrantMachine implements VirtualMachine {
   readonly driver = 'vagrant'
   readonly logs: readonly string[]
   private readonly options: VagrantOptions
+  private readonly tool: VagrantTool
   /** what Vagrant and libvirt call it: the same name that the Vagrantfile makes */
   private readonly name: string
   /** Vagrant's own notes about this guest; outside of the project's directory, so that it is found when that was lost */
@@ -43,8 +44,9 @@ export class VagrantMachine implements VirtualMachine {
 
   constructor(options: VagrantOptions) {
     this.options = options
+    this.tool = new VagrantTool(options)
     this.name = `cage-${options.description.id}`
-    this.notes = join(options.home, 'cage', this.name)
+    this.notes = this.tool.notes(this.name)
     this.logs = [join(options.directory, 'vagrant.log')]
   }
 
@@ -58,8 +60,13 @@ export class VagrantMachine implements VirtualMachine {
   async create(work: MachineWork): Promise<void> {
     work.detail('looking for a provider')
     await mkdir(this.options.home, {recursive: true, mode: 0o700})
-    await this.layOut(await this.provider())
+    const provider = await this.provider()
     await mkdir(this.notes, {recursive: true, mode: 0o700})
+    const kept = join(this.notes, 'box.json')
+    const base = (await readIfThere(kept)) === undefined ? await this.options.base() : undefined
+    const box = base === undefined ? await this.box() : {name: base}
+    if (box) await writePrivate(kept, JSON.stringify(box))
+    await this.layOut(provider)
   }
 
   async start(work: MachineWork): Promise<void> {
@@ -104,6 +111,14 @@ export class VagrantMachine implements VirtualMachine {
     })
   }
 
+  /** The key that everybody knows: Vagrant replaces it at a guest's first boot. */
+  async firstLogin(): Promise<{user: string; key: string}> {
+    const {runner, home} = this.options
+    const known = join(home, 'insecure_private_key')
+    const key = await runOk(runner, {argv: ['ssh-keygen', '-y', '-f', known], timeoutMs: QUICK_MS})
+    return {user: 'vagrant', key: key.toString().trim()}
+  }
+
   /** Vagrant's own word for its state: `running`, `not_created`, `shutoff`, … */
   private async known(): Promise<string> {
     const {stdout} = await this.ok(['status', this.name, '--machine-readable'], {timeoutMs: QUICK_MS})
@@ -129,21 +144,25 @@ export class VagrantMachine implements VirtualMachine {
     for (const provider of await readdir(machines).catch(() => [])) {
       if ((await readIfThere(join(machines, provider, 'id'))) !== undefined) return provider
     }
-    const {runner, platform} = this.options
-    const plugins = await this.ok(['plugin', 'list'], {timeoutMs: QUICK_MS})
-    return chooseProvider(runner, platform, plugins.stdout.toString(), this.options.home)
+    return this.tool.provider()
   }
 
   /** machine.json, as the Vagrantfile reads it. */
   private async layOut(provider: string | undefined): Promise<void> {
     const {description, hardware} = this.options
     const kept = await readIfThere(this.file('machine.json'))
-    const before =
-      kept === undefined ? undefined : (JSON.parse(kept) as {box?: VagrantBox; emulated: boolean})
-    const box = before ? before.box : await ownBox(description.image)
+    const before = kept === undefined ? undefined : (JSON.parse(kept) as {emulated: boolean})
+    const box = await this.box()
     const emulated = provider === 'libvirt' ? !(await hardware()) : (before?.emulated ?? false)
     const machine = vagrantMachine(description, {emulated, ...(box ? {box} : {})})
     await writePrivate(this.file('machine.json'), machine)
+  }
+
+  /** What the guest is made from; undefined for the pinned box. It stays so: a box may say how its guests boot. */
+  private async box(): Promise<VagrantBox | undefined> {
+    const kept = await readIfThere(join(this.notes, 'box.json'))
+    if (kept !== undefined) return JSON.parse(kept) as VagrantBox
+    return ownBox(this.options.description.image)
   }
 
   private async rememberAddress(): Promise<void> {
@@ -169,21 +188,16 @@ export class VagrantMachine implements VirtualMachine {
   }
 
   private async vagrant(args: readonly string[], more: Partial<Command>): Promise<CommandResult> {
-    const {home, packageRoot, runner} = this.options
+    const {packageRoot} = this.options
     if ((await readIfThere(this.file('machine.json'))) === undefined) await this.layOut(undefined)
     const provider = args[args.indexOf('--provider') + 1]
     const set = {
       VAGRANT_CWD: packageRoot,
-      VAGRANT_HOME: home,
       VAGRANT_DOTFILE_PATH: this.notes,
       CAGE_MACHINE: this.file('machine.json'),
-      VAGRANT_CHECKPOINT_DISABLE: '1',
-      VAGRANT_BOX_UPDATE_CHECK_DISABLE: '1',
       ...(args.includes('--provider') && provider ? {VAGRANT_DEFAULT_PROVIDER: provider} : {}),
     }
-    const unset = foreign.flatMap((name) => ['-u', name])
-    const environment = Object.entries(set).map(([name, value]) => `${name}=${value}`)
-    return runner.run({...more, argv: ['env', ...unset, ...environment, 'vagrant', '--no-color', ...args]})
+    return this.tool.run(args, set, more)
   }
 
   private async ok(args: readonly string[], more: Partial<Command>): Promise<CommandResult> {

@@ -44,6 +44,8 @@ export interface VirtualMachine {
   destroy(work: MachineWork): Promise<void>
   /** only while it runs. Errors: MACHINE_NOT_RUNNING */
   address(): Promise<GuestAddress>
+  /** whom the driver itself enters a new guest as, where the guest's disk has to know: a user and its public key */
+  firstLogin(): Promise<{user: string; key: string} | undefined>
   /** files to read when a start failed */
   readonly logs: readonly string[]
 }

@@ -1,6 +1,7 @@
 import {link, mkdir, rm, writeFile} from 'node:fs/promises'
 import {randomBytes} from 'node:crypto'
 import {dirname} from 'node:path'
+import type {Clock} from '../../core/clock.js'
 import {CageError, messageOf} from '../../core/errors.js'
 import {readIfThere} from './files.js'
 import {livingProcess, processIdentity} from './process-identity.js'
@@ -35,6 +36,22 @@ export async function takeLock(path: string, purpose: string): Promise<Lock> {
     await rm(path, {force: true})
   }
   throw new CageError(`cannot take ${path}`, {code: 'PROJECT_BUSY', hints: ['Try again.']})
+}
+
+/** Waits while another cage holds what `take` takes. */
+export async function whenFree<T>(
+  take: () => Promise<T>,
+  {clock}: {clock: Clock},
+  signal: AbortSignal,
+): Promise<T> {
+  for (;;) {
+    try {
+      return await take()
+    } catch (cause) {
+      if (!(cause instanceof CageError) || cause.code !== 'PROJECT_BUSY') throw cause
+      await clock.sleep(100, signal)
+    }
+  }
 }
 
 /** A file appears under its name with its content at once, or not at all. */

@@ -1,9 +1,10 @@
-import {chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile} from 'node:fs/promises'
+import {chmod, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {delimiter, join, resolve} from 'node:path'
 import {afterEach, beforeEach, describe, expect, it} from '@jest/globals'
 import type {Runner} from '../../core/runner.js'
 import {processRunner} from '../../core/process.js'
+import type {GuestBases} from '../../provision/machine/guest-bases.js'
 import type {GuestDescription, VirtualMachine} from '../../provision/machine/virtual-machine.js'
 
 const GIB = 1024 ** 3
@@ -14,6 +15,8 @@ export interface InForce {
   memory: number
   authorizedKey: string
   hostKey: string
+  /** what was on the disk that it was made from */
+  disk: string
 }
 
 export interface VirtualMachineWorld {
@@ -24,7 +27,15 @@ export interface VirtualMachineWorld {
 
 export interface VirtualMachineUnderTest {
   name: string
-  make: (world: VirtualMachineWorld, directory: string, guest: GuestDescription) => VirtualMachine
+  make: (
+    world: VirtualMachineWorld,
+    directory: string,
+    guest: GuestDescription,
+    /** what a base is called, for a guest that is made now */
+    base?: string,
+  ) => VirtualMachine
+  /** the same driver's bases; drafts and files of them lie in the directory */
+  bases: (world: VirtualMachineWorld, directory: string) => GuestBases
   /** undefined when the hypervisor has no such guest */
   inForce: (home: string, id: string) => Promise<InForce | undefined>
   /** the driver's commands, by what they are for */
@@ -46,7 +57,13 @@ export function guestDescription(over: Partial<GuestDescription> = {}): GuestDes
 }
 
 /** What every driver for virtual machines keeps, over a program that behaves like the real one; see `VirtualMachine`. */
-export function virtualMachineContract({name, make, inForce, commands}: VirtualMachineUnderTest): void {
+export function virtualMachineContract({
+  name,
+  make,
+  bases,
+  inForce,
+  commands,
+}: VirtualMachineUnderTest): void {
   let scratch: string
   let home: string
   const work = {signal: new AbortController().signal, detail: () => undefined}
@@ -233,6 +250,47 @@ export function virtualMachineContract({name, make, inForce, commands}: VirtualM
       })
     })
 
+    it('is made from a base that was kept of another, and leaves the base as it was', async () => {
+      const kept = bases({home, runner}, join(scratch, 'bases'))
+      expect(await kept.possible()).toBe(true)
+      expect(await kept.has('base-0123456789abcdef')).toBe(false)
+      const prepared = machine({id: 'base-0123456789abcdef', sshPort: 52960})
+      await prepared.create(work)
+      await prepared.start(work)
+      await prepared.stop(work)
+      await kept.keep('base-0123456789abcdef', 'base-0123456789abcdef', work)
+      await prepared.destroy(work)
+      expect(await kept.has('base-0123456789abcdef')).toBe(true)
+      expect(await kept.size('base-0123456789abcdef')).toBeGreaterThan(0)
+      const guest = guestDescription()
+      const one = make({home, runner}, directory(guest.id), guest, kept.source('base-0123456789abcdef'))
+      await one.create(work)
+      await one.start(work)
+      expect((await inForce(home, guest.id))?.disk).toContain('base-0123456789abcdef')
+      await rm(directory(guest.id), {recursive: true})
+      expect([[], ['cage-shop-0a1b2c3d']]).toContainEqual(await kept.users('base-0123456789abcdef'))
+      await one.destroy(work)
+      expect(await kept.users('base-0123456789abcdef')).toEqual([])
+      await kept.remove('base-0123456789abcdef', work)
+      expect(await kept.has('base-0123456789abcdef')).toBe(false)
+      expect(await readdir(join(scratch, 'bases'))).toEqual([])
+      expect((await readdir(join(home, 'pool')).catch(() => [])).join()).not.toContain('base-')
+    })
+
+    it('keeps no base by halves', async () => {
+      const kept = bases({home, runner}, join(scratch, 'bases'))
+      const prepared = machine({id: 'base-0123456789abcdef', sshPort: 52960})
+      await prepared.create(work)
+      await prepared.start(work)
+      await prepared.stop(work)
+      await failing('copy')
+      await expect(kept.keep('base-0123456789abcdef', 'base-0123456789abcdef', work)).rejects.toThrow()
+      await rm(join(home, '.fail'))
+      expect(await kept.has('base-0123456789abcdef')).toBe(false)
+      await kept.remove('base-0123456789abcdef', work)
+      expect(await readdir(join(scratch, 'bases')).catch(() => [])).toEqual([])
+    })
+
     it('ends its program when it is interrupted', async () => {
       const one = machine()
       await one.create(work)
@@ -245,10 +303,11 @@ export function virtualMachineContract({name, make, inForce, commands}: VirtualM
   })
 
   function withPath(path: string): Runner {
-    const env = {...process.env, PATH: path} as Record<string, string>
+    const env = () =>
+      ({...process.env, PATH: path, CAGE_TEST_POOL: join(home, 'pool')}) as Record<string, string>
     return {
-      run: (command) => processRunner.run({env, ...command}),
-      start: (command) => processRunner.start({env, ...command}),
+      run: (command) => processRunner.run({env: env(), ...command}),
+      start: (command) => processRunner.start({env: env(), ...command}),
     }
   }
 }

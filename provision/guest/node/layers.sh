@@ -69,7 +69,7 @@ tools)
 	libraries=$(dirname "$loader")
 	rm -rf "$project/bin.new"
 	mkdir "$project/bin.new"
-	for program in slirp4netns ip pgrep mkfs.ext4 e2fsck losetup mount umount unshare nsenter setpriv findmnt; do
+	for program in slirp4netns ip pgrep mkfs.ext4 e2fsck resize2fs losetup mount umount unshare nsenter setpriv findmnt; do
 		path=$(find "$root"/usr/bin "$root"/usr/sbin "$root"/bin/ "$root"/sbin/ -maxdepth 1 -name "$program" -print -quit)
 		[ -n "$path" ]
 		# shellcheck disable=SC2016 # for the script that is written

@@ -37,6 +37,7 @@ function guest(world: PretendedMachine): VirtualMachine {
   return {
     driver: 'lima',
     logs: [],
+    firstLogin: () => Promise.resolve(undefined),
     state: () => Promise.resolve(!made ? 'absent' : world.runs ? 'running' : 'stopped'),
     create: () => {
       made = true

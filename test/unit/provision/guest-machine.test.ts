@@ -38,6 +38,7 @@ function world(guest: MachineState, node: MachineState) {
       stop: act('guest', 'stop', 'stopped'),
       destroy: act('guest', 'destroy', 'absent'),
       address: () => Promise.resolve({host: '127.0.0.1', port: 1}),
+      firstLogin: () => Promise.resolve(undefined),
     } satisfies VirtualMachine,
     {
       state: look,
