@@ -1,4 +1,4 @@
-import {readdir} from 'node:fs/promises'
+import {mkdir, readdir} from 'node:fs/promises'
 import {join} from 'node:path'
 import type {Command, CommandResult, Runner} from '../../core/runner.js'
 import {readIfThere} from '../state/files.js'
@@ -90,7 +90,8 @@ export class VagrantTool {
   }
 
   private async ok(args: readonly string[], more: Partial<Command>): Promise<CommandResult> {
-    // No project's Vagrantfile has a say here.
+    // No project's Vagrantfile has a say here; before the first guest the folder is not there yet.
+    await mkdir(this.options.home, {recursive: true, mode: 0o700})
     const result = await this.run(args, {VAGRANT_CWD: this.options.home}, more)
     if (result.code === 0) return result
     throw await guestFailure('vagrant', args, result, [])
