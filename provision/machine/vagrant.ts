@@ -74,8 +74,11 @@ export class VagrantMachine implements VirtualMachine {
     const provider = await this.provider()
     await this.layOut(provider)
     await rm(join(this.notes, 'keys'), {force: true})
+    const making = join(this.notes, 'making')
+    if ((await this.known()) === 'not_created' && (await this.dropStray())) await writePrivate(making, '')
     const up = ['up', this.name, '--provider', provider, '--no-destroy-on-error', '--provision']
     await this.ok(up, {timeoutMs: UP_MS, ...this.progress(work)})
+    await rm(making, {force: true})
     await this.rememberAddress()
     await writePrivate(join(this.notes, 'keys'), this.keys())
   }
@@ -99,6 +102,7 @@ export class VagrantMachine implements VirtualMachine {
         })
       }
     }
+    await this.dropStray()
     await rm(this.notes, {recursive: true, force: true})
   }
 
@@ -136,6 +140,28 @@ export class VagrantMachine implements VirtualMachine {
       () => true,
       () => false,
     )
+  }
+
+  /**
+   * What a Vagrant that was cut off left in libvirt without knowing of it, in the way of the next: a disk, or a guest that
+   * this machine's notes say was being made. True when nothing of that name is there any more.
+   */
+  private async dropStray(): Promise<boolean> {
+    const {runner, platform} = this.options
+    if (platform !== 'linux') return false
+    const virsh = async (...args: string[]) =>
+      runner
+        .run({argv: ['virsh', '--connect', 'qemu:///system', ...args], timeoutMs: QUICK_MS})
+        .catch(() => undefined)
+    const guests = await virsh('list', '--all', '--name')
+    if (guests?.code !== 0) return false
+    if (guests.stdout.toString().split('\n').includes(this.name)) {
+      if ((await readIfThere(join(this.notes, 'making'))) === undefined) return false
+      await virsh('destroy', this.name)
+      await virsh('undefine', this.name, '--nvram')
+    }
+    await virsh('vol-delete', '--pool', 'default', `${this.name}.img`)
+    return true
   }
 
   /** The provider stays as it was when the guest was made. */

@@ -22,6 +22,7 @@ const runner: Runner = {
 }
 const packageRoot = resolve('.')
 const hardware = () => Promise.resolve(true)
+const base = () => Promise.resolve(undefined)
 
 /** What keeps the guest's own system in order is tried with that system. */
 const upkeep = {apply: () => Promise.resolve()} as unknown as GuestUpkeep
@@ -30,7 +31,7 @@ const drivers = {
   lima: {
     make: (home: string, directory: string, {id, cpus, memory}: MachineSettings): VirtualMachine =>
       new LimaMachine({
-        ...{runner, directory, home, packageRoot, hardware},
+        ...{runner, directory, home, packageRoot, hardware, base},
         description: guestDescription({id, cpus, memory, sshPort: 50_000 + Number(id.slice(-1))}),
       }),
     booted: (home: string, id: string) => join(home, guestName(id), 'booted'),
@@ -39,7 +40,7 @@ const drivers = {
   vagrant: {
     make: (home: string, directory: string, {id, cpus, memory}: MachineSettings): VirtualMachine =>
       new VagrantMachine({
-        ...{runner, directory, home, packageRoot, hardware, platform: 'linux'},
+        ...{runner, directory, home, packageRoot, hardware, base, platform: 'linux'},
         description: guestDescription({id, cpus, memory, sshPort: 50_000 + Number(id.slice(-1))}),
       }),
     booted: (home: string, id: string) => join(home, 'guests', `cage-${id}`),

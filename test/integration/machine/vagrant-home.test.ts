@@ -56,6 +56,7 @@ async function ask(runner: Runner): Promise<void> {
     packageRoot: resolve('.'),
     platform: 'linux',
     hardware: () => Promise.resolve(false),
+    base: () => Promise.resolve(undefined),
   })
   mkdirSync(join(scratch, 'cage/cage/cage-shop-0a1b2c3d'), {recursive: true})
   await machine.state().catch(() => undefined)
