@@ -157,6 +157,7 @@ export class TestNetwork {
             iifname != "world0" accept
             icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } accept
             tcp flags & (syn | ack) == ack counter name going_on
+            tcp flags & (rst | ack) == rst counter name going_on
             counter name ip_packets
           }
         }
@@ -386,7 +387,7 @@ RULES`
     return (counts.get('ip_packets') ?? NaN) + (counts.get('other_frames') ?? NaN)
   }
 
-  /** The same without what belongs to a TCP connection that stands: the sidecar ends its idle ones whenever it likes. */
+  /** The same without what belongs to a TCP connection that stands or stood: the sidecar ends its idle ones whenever it likes. */
   async freshPackets(): Promise<number> {
     return (await this.packets()) - ((await this.#counters()).get('going_on') ?? NaN)
   }
