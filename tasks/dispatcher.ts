@@ -12,7 +12,7 @@ import {BoundedText} from './agent-state.js'
 const HEADS = 'refs/heads/'
 const MAX_ANSWER = 4 * 1024 * 1024
 const DEADLINE_MS = 30_000
-const NOT_READY_TRIES = 20
+const NOT_READY_TRIES = 40
 const PAUSE_MS = 500
 
 export interface RefList {
@@ -158,16 +158,25 @@ export class DispatcherControl {
     stderr: Writable,
     signal?: AbortSignal,
   ): Promise<number> {
-    return this.cluster.exec({
-      namespace: clusterNames.dispatcherNamespace(this.id),
-      pod: await this.pod(),
-      container: dispatcherContainer.gate,
-      argv: ['node', program.dispatcher, 'control'],
-      stdin: Readable.from([Buffer.from(`${JSON.stringify(request)}\n`)]),
-      stdout,
-      stderr,
-      ...(signal ? {signal} : {}),
-    })
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.cluster.exec({
+          namespace: clusterNames.dispatcherNamespace(this.id),
+          pod: await this.pod(),
+          container: dispatcherContainer.gate,
+          argv: ['node', program.dispatcher, 'control'],
+          stdin: Readable.from([Buffer.from(`${JSON.stringify(request)}\n`)]),
+          stdout,
+          stderr,
+          ...(signal ? {signal} : {}),
+        })
+      } catch (error) {
+        // Right after the start of a node its pods still count as ready, as they were when it stopped.
+        if (attempt === NOT_READY_TRIES || !isNotStarted(error)) throw error
+        this.found = undefined
+        await this.clock.sleep(PAUSE_MS, signal)
+      }
+    }
   }
 
   private async findPod(): Promise<string> {
@@ -196,6 +205,11 @@ export class DispatcherControl {
       await this.clock.sleep(PAUSE_MS, this.signal)
     }
   }
+}
+
+/** Nothing ran, so it may be asked again. */
+function isNotStarted(error: unknown): boolean {
+  return error instanceof CageError && error.code === 'EXEC_NOT_STARTED'
 }
 
 function parseAnswer(op: string, text: string): unknown {

@@ -413,6 +413,24 @@ describe('the dispatcher', () => {
     })
   })
 
+  it('that counts as ready and does not run yet is asked again, and what it refuses is not', async () => {
+    let calls = 0
+    world.cluster.execScript = (call) => {
+      calls++
+      if (calls < 3) throw new CageError('cannot run node', {code: 'EXEC_NOT_STARTED', exitCode: 255})
+      call.stdout(JSON.stringify({head: 'refs/heads/main', refs: {'refs/heads/main': '1'.repeat(40)}}))
+      return 0
+    }
+    const {branches} = await world.dispatcher().refs('shop.git')
+    expect([[...branches.keys()], calls]).toEqual([['main'], 3])
+    world.cluster.execScript = () => {
+      calls++
+      throw new CageError('lost', {code: 'EXEC_LOST', exitCode: 255})
+    }
+    await expect(world.dispatcher().refs('shop.git')).rejects.toMatchObject({code: 'EXEC_LOST'})
+    expect(calls).toBe(4)
+  })
+
   it('that refuses says why, escaped', async () => {
     world.cluster.execScript = (call) => {
       call.stdout(JSON.stringify({error: {code: 'X', message: 'no\u001b[31m', hints: []}}))
