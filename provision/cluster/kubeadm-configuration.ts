@@ -65,6 +65,8 @@ function cluster(settings: KubeadmSettings) {
     // Nobody renews certificates on a laptop; they end with the machine.
     certificateValidityPeriod: '87600h0m0s',
     caCertificateValidityPeriod: '87600h0m0s',
+    // Handshakes with RSA keep a slow processor busy.
+    encryptionAlgorithm: 'ECDSA-P256',
     networking: {
       dnsDomain: 'cluster.local',
       podSubnet: settings.network.pods,
