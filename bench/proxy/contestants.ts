@@ -148,6 +148,8 @@ export function startSquid(
 sslcrtd_program ${certificateHelper} -s ${join(home, 'certificates')} -M 16MB
 sslcrtd_children 4
 tls_outgoing_options cafile=${originCa}
+acl hello at_step SslBump1
+ssl_bump peek hello
 ssl_bump bump all
 cache deny all
 cache_mem 8 MB
