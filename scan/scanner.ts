@@ -20,6 +20,8 @@ export interface Finding {
 
 export interface ScanResult {
   findings: Finding[]
+  /** there are more that are exact or of a known format than are listed; the first of each kind always are */
+  truncated: boolean
   /** the work budget ran out: not everything was looked at, so treat it as a finding */
   overBudget: boolean
   /** units spent, for tests and metrics */
@@ -52,7 +54,8 @@ export const PIECE_STEP = 4 * (WINDOW - MAX_MATCH)
 const BASE_BUDGET = 20_000
 const UNITS_PER_BYTE = 0.2
 const BYTES_PER_UNIT = 64
-const MAX_FINDINGS = 100
+/** of each kind, per window: what is harmless in any number must not hide what is not */
+const MAX_FINDINGS = 1000
 const DEFAULT_MAX = 256
 const DEFAULT_ENTROPY = 1.5
 
@@ -147,26 +150,29 @@ export function createScanner(options: ScannerOptions = {}): Scanner & WindowSca
   const exact = new ExactMatcher([...(options.fingerprints ?? []), ...fingerprintsOf(options.exact ?? [])])
   const inert = options.inert ?? []
   const depth = options.depth ?? 2
-  const scanWindow = (bytes: Buffer, meter: Meter) => {
-    const findings: Finding[] = []
-    scanLayer(bytes, depth, {exact, inert, meter, findings}, (offset, length) => ({offset, length}), [])
-    return findings
+  const listed = (bytes: Buffer, meter: Meter): FindingList => {
+    const list = new FindingList()
+    scanLayer(bytes, depth, {exact, inert, meter, list}, (offset, length) => ({offset, length}), [])
+    return list
   }
   const scan = (bytes: Buffer): ScanResult => {
     const meter = new Meter()
     meter.grant(bytes.length)
     const seen = new Map<string, Finding>()
+    let truncated = false
     for (let start = 0; ; start += WINDOW - MAX_MATCH) {
       const window = bytes.subarray(start, start + WINDOW)
-      for (const finding of scanWindow(window, meter)) {
+      const list = listed(window, meter)
+      truncated ||= list.truncated
+      for (const finding of list.findings) {
         const moved = {...finding, offset: finding.offset + start}
         seen.set(`${moved.rule} ${moved.offset}`, moved)
       }
-      if (start + WINDOW >= bytes.length || meter.exceeded() || seen.size >= MAX_FINDINGS) break
+      if (start + WINDOW >= bytes.length || meter.exceeded()) break
     }
-    return {findings: [...seen.values()], overBudget: meter.exceeded(), work: meter.work}
+    return {findings: [...seen.values()], truncated, overBudget: meter.exceeded(), work: meter.work}
   }
-  return {scan, scanWindow}
+  return {scan, scanWindow: (bytes, meter) => listed(bytes, meter).findings}
 }
 
 /** One window at a time, for streams; the caller keeps the meter and the overlap. */
@@ -174,24 +180,31 @@ export interface WindowScanner {
   scanWindow(bytes: Buffer, meter: Meter): Finding[]
 }
 
+class FindingList {
+  readonly findings: Finding[] = []
+  truncated = false
+  readonly #counts = {exact: 0, format: 0, generic: 0}
+
+  add(finding: Finding): void {
+    if (this.#counts[finding.kind]++ < MAX_FINDINGS) this.findings.push(finding)
+    else if (finding.kind !== 'generic') this.truncated = true
+  }
+}
+
 interface Layer {
   exact: ExactMatcher
   inert: readonly string[]
   meter: Meter
-  findings: Finding[]
+  list: FindingList
 }
 
 type Place = (offset: number, length: number) => {offset: number; length: number}
 
 function scanLayer(bytes: Buffer, depth: number, layer: Layer, place: Place, via: readonly Decoder[]): void {
-  const {meter, findings} = layer
+  const {meter, list} = layer
   if (via.length > 0 && !meter.spend(bytes.length / BYTES_PER_UNIT)) return
-  const report = (rule: string, kind: Finding['kind'], offset: number, length: number) => {
-    // Counted apart: any number of harmless-looking ones must not hide one that is none.
-    const isGeneric = kind === 'generic'
-    const alike = findings.filter((finding) => (finding.kind === 'generic') === isGeneric)
-    if (alike.length < MAX_FINDINGS) findings.push({rule, kind, ...place(offset, length), via})
-  }
+  const report = (rule: string, kind: Finding['kind'], offset: number, length: number) =>
+    list.add({rule, kind, ...place(offset, length), via})
   layer.exact.find(
     bytes,
     ({id, length}, offset) => report(`exact:${id}`, 'exact', offset, length),

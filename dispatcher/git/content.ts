@@ -33,6 +33,8 @@ export interface Found extends Finding {
 /** Reads objects as `git cat-file --batch` writes them and has each scanned, a few batches ahead. */
 export class ContentScan {
   readonly found: Found[] = []
+  /** more than were kept, of those that are more than a name */
+  unkept = 0
   /** parents of the commits that went through */
   readonly parents = new Set<string>()
   /** by commit, the addresses of its author and committer */
@@ -110,16 +112,14 @@ export class ContentScan {
 
   /** Each kind has its own limit: what only looks like a secret must not crowd out one. */
   #keep(found: Found): void {
-    const alike = this.found.filter(({kind}) => (kind === 'generic') === (found.kind === 'generic'))
+    const alike = this.found.filter(({kind}) => kind === found.kind)
+    const known = alike.filter(({rule, sha256}) => rule === found.rule && sha256 === found.sha256)
     // Where two pieces of an object overlap it is found twice.
-    const {rule, object, line} = found
-    if (
-      alike.some(
-        (one) => one.rule === rule && one.object === object && one.line === line && one.path === found.path,
-      )
-    )
-      return
+    const place = ['object', 'path', 'line'] as const
+    if (known.some((one) => place.every((key) => one[key] === found[key]))) return
     if (alike.length < MAX_FOUND) this.found.push(found)
+    // A value that was kept elsewhere is judged there.
+    else if (known.length === 0 && found.kind !== 'generic') this.unkept++
   }
 
   async #add(item: Piece): Promise<void> {

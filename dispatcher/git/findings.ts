@@ -1,6 +1,7 @@
 import type {GitGrant} from '../../policy/grant.js'
 import type {Found} from './content.js'
 import type {HeldPushes} from './held.js'
+import type {Inspection} from './inspect.js'
 import type {Problem} from './problem.js'
 import {describeFinding, secretProblem, type Names} from './verdict.js'
 
@@ -20,7 +21,7 @@ export interface FindingsVerdict {
  */
 export async function judgeFindings(
   {principal, task, secrets: {onFinding, allow = []}}: GitGrant,
-  found: readonly Found[],
+  {found, unkept}: Pick<Inspection, 'found' | 'unkept'>,
   held: HeldPushes,
   names: Names,
 ): Promise<FindingsVerdict> {
@@ -36,7 +37,18 @@ export async function judgeFindings(
     else if (said[index] === 'open') verdict.held.push(one)
     else verdict.denied.push(said[index] === 'rejected' ? rejected(one, names) : secretProblem(one, names))
   })
+  // Those that were kept may all be allowed; the others would pass behind them.
+  if (unkept > 0 && onFinding !== 'warn') verdict.denied.push(tooMany(found.length + unkept))
   return verdict
+}
+
+function tooMany(count: number): Problem {
+  return {
+    class: 'secret',
+    message: `${count} findings are more than can be judged in one push`,
+    short: 'too many secrets',
+    ruleId: 'secrets.default',
+  }
 }
 
 export function heldProblem(found: Found, names: Names): Problem {

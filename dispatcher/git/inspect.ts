@@ -28,6 +28,8 @@ export interface Tip {
 export interface Inspection {
   problems: Problem[]
   found: Found[]
+  /** that were found and not kept: nobody can say what they are */
+  unkept: number
   flagged: string[]
   commits: string[]
   objects: number
@@ -112,6 +114,7 @@ class Inspector {
     return {
       problems: [...this.#problems, ...paths.problems],
       found: this.#content.found,
+      unkept: this.#content.unkept,
       flagged: paths.flagged,
       commits: this.#commits,
       objects: this.#objects,

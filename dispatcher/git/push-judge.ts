@@ -107,7 +107,7 @@ export class PushJudge {
       known,
       problems: [...problems, ...moved, ...(areDenied ? strangers : [])],
       strangers: areDenied ? [] : strangers,
-      findings: await judgeFindings(grant, found, parts.held, paths),
+      findings: await judgeFindings(grant, inspection, parts.held, paths),
       names: paths,
       unscanned,
     }

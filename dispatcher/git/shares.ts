@@ -21,9 +21,9 @@ export class DiskShares {
   async load(): Promise<void> {
     await mkdir(this.#directory, {recursive: true, mode: 0o700})
     for (const task of (await readdir(this.#directory)).filter(isTaskName)) {
-      const bytes = Number(await readFile(join(this.#directory, task), 'utf8'))
-      // What cannot be read counts as everything.
-      this.#used.set(task, Number.isSafeInteger(bytes) ? bytes : Infinity)
+      const text = await readFile(join(this.#directory, task), 'utf8')
+      // What cannot be read, such as a file that a crash left empty, counts as everything.
+      this.#used.set(task, /^\d{1,15}$/.test(text) ? Number(text) : Infinity)
     }
   }
 

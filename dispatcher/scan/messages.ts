@@ -32,6 +32,6 @@ export interface Finding {
 
 export interface ScanReply {
   id: number
-  /** one list per text; undefined = the scanner could not finish within its budget */
+  /** one list per text; undefined = the scanner could not finish within its budget, or found more than it lists */
   findings: (Finding[] | undefined)[]
 }

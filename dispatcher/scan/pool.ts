@@ -137,7 +137,10 @@ export class ThreadScanPool implements ScanPool {
       else this.#retire(worker)
       const findings = reply.findings.filter((found) => found !== undefined)
       if (reply.id === job.id && findings.length === job.ends.length) resolve(findings)
-      else reject(new ScanFailed('the content needs more work than the scanner may do'))
+      else
+        reject(
+          new ScanFailed('the content needs more work, or holds more secrets, than the scanner may judge'),
+        )
       this.#next()
     }
     const timer = setTimeout(() => fail('the scanner took too long'), this.#options.deadline(size))

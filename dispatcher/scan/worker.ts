@@ -16,20 +16,28 @@ export function runScanWorker(): void {
       const text = Buffer.from(job.bytes.buffer, job.bytes.byteOffset + start, end - start)
       start = end
       const result = scanner.scan(text)
-      if (result.overBudget) return undefined
+      if (result.overBudget || result.truncated) return undefined
+      const lineAt = lineCounter(text)
       return result.findings.map(({rule, kind, offset, length}): Finding => {
         const value = wholeValue(text, offset, length)
         const fingerprint = createHmac('sha256', fingerprintKey).update(value).digest('hex').slice(0, 16)
         const sha256 = createHash('sha256').update(value).digest('hex')
-        return {rule, kind, line: lineAt(text, offset), length, fingerprint, sha256}
+        return {rule, kind, line: lineAt(offset), length, fingerprint, sha256}
       })
     })
     port.postMessage({id: job.id, findings} satisfies ScanReply)
   })
 }
 
-function lineAt(text: Buffer, offset: number): number {
-  let line = 1
-  for (let at = text.indexOf(0x0a); at >= 0 && at < offset; at = text.indexOf(0x0a, at + 1)) line++
-  return line
+/** Goes on where the last question ended: a text with many findings is walked about once. */
+function lineCounter(text: Buffer): (offset: number) => number {
+  let [line, from] = [1, 0]
+  return (offset) => {
+    if (offset < from) [line, from] = [1, 0]
+    for (let at = text.indexOf(0x0a, from); at >= 0 && at < offset; at = text.indexOf(0x0a, from)) {
+      line++
+      from = at + 1
+    }
+    return line
+  }
 }

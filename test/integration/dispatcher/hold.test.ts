@@ -145,6 +145,20 @@ describe('a value that is allowed by its hash', () => {
     expect(push().stderr).not.toContain(sha256(other))
   })
 
+  it('is no cover for another one in its line, or behind many others', () => {
+    const other = newToken()
+    const many = Array.from({length: 250}, newToken)
+    withAllow(...many.map(sha256))
+    commit('line.txt', `${many[0]} ${other}\n`)
+    expect(push()).toMatchObject({code: 1, stderr: expect.stringContaining('"line.txt" line 1')})
+    door.box.git('agent', 'update-ref', `refs/heads/${branch}`, base)
+    commit('many.txt', `${many.join('\n')}\n${other}\n`)
+    expect(push()).toMatchObject({code: 1, stderr: expect.stringContaining('more than can be judged')})
+    door.box.git('agent', 'update-ref', `refs/heads/${branch}`, base)
+    commit('repeated.txt', `${many[0]}\n`.repeat(300))
+    expect(push()).toMatchObject({code: 0})
+  })
+
   it('is the whole key, not how keys of its kind begin', () => {
     const begin = `-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n`
     const key = (rest: string) => `${begin}${rest}\n-----END OPENSSH PRIVATE KEY-----`

@@ -185,6 +185,19 @@ describe('patterns', () => {
     expect(JSON.stringify(judge.recorded)).not.toContain(token)
   })
 
+  test('any number of recorded ones is no cover for a real value', async () => {
+    const many = Array.from({length: 1500}, (_, n) => `${token.slice(0, -5)}${String(n).padStart(5, '0')}`)
+    const judge = () => new Inspection(detectors({auditBody: true}))
+    expect(await reasonOf(admit([many.join('\n')], {}, judge()))).toBe('let through')
+    // In one window with them, and in a later one.
+    for (const gap of ['\n', '-'.repeat(600_000)]) {
+      const text = [...many, gap, SECRET].join('\n')
+      expect(await reasonOf(admit([text], {}, judge()))).toBe('secret_found')
+      const stream = judge().bodyStream()
+      expect(() => [stream.push(Buffer.from(text)), stream.end()]).toThrow('secret_found')
+    }
+  })
+
   test('in headers and addresses they are refused everywhere', () => {
     const judge = new Inspection(detectors({auditBody: true}))
     expect(() => judge.head({rawTarget: '/'}, [['x', token]])).toThrow('secret_found')
@@ -243,7 +256,8 @@ describe('headers and addresses', () => {
     expect(() => new Inspection(detectors({strict: broken})).head({rawTarget: '/'}, [['a', 'b']])).toThrow(
       'scan_failed',
     )
-    const tired = {scan: () => ({findings: [], overBudget: true, work: 1}), scanWindow: () => []}
+    const result = {findings: [], truncated: false, overBudget: true, work: 1}
+    const tired = {scan: () => result, scanWindow: () => []}
     expect(() => new Inspection(detectors({body: tired})).body(Buffer.from('x'))).toThrow('scan_budget')
   })
 })

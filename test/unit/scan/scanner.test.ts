@@ -292,3 +292,26 @@ describe('the work budget bounds hostile bodies', () => {
     expect(work).toBeLessThan(workBudget(code.length) / 2)
   })
 })
+
+describe('many findings', () => {
+  const tokens = (count: number) => Array.from({length: count}, () => sampleSecret('ghp_<a62:36>')).join('\n')
+
+  test('hide none of another kind, and none in a later window', () => {
+    const far = `${tokens(1500)}\n${' '.repeat(600_000)}\n`
+    const kinds = new Map([
+      [`${far}${secret}`, 'exact:forge'],
+      [`${far}AKIAZ7QK3NJXW5TDLHVB`, 'aws'],
+      [`${'password = "hT7kQ2xV9mLp4z"\n'.repeat(1500)}${token}`, 'github'],
+    ])
+    for (const [text, rule] of kinds) {
+      expect(rulesIn(text)).toContainEqual(expect.stringContaining(rule))
+    }
+  })
+
+  test('more than are listed are said to be there', () => {
+    expect(scanner.scan(Buffer.from(tokens(1000)))).toMatchObject({truncated: false, overBudget: false})
+    expect(scanner.scan(Buffer.from(tokens(1001)))).toMatchObject({truncated: true, overBudget: false})
+    const generic = 'password = "hT7kQ2xV9mLp4z"\n'.repeat(1500)
+    expect(scanner.scan(Buffer.from(generic))).toMatchObject({truncated: false, overBudget: false})
+  })
+})
