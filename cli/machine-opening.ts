@@ -1,3 +1,4 @@
+import type {Reach} from '../provision/machine/guest-reach.js'
 import type {MachineRecord} from '../provision/state/machine-record.js'
 import type {Opening} from './openings.js'
 
@@ -21,6 +22,17 @@ const beyond: Readonly<Record<MachineRecord['driver'], Omit<Opening, 'port'>>> =
   },
 }
 
-export function machineOpening(driver: MachineRecord['driver']): Opening {
-  return {...beyond[driver], port: 0}
+const where = {
+  loopback: 'what listens on this computer’s loopback',
+  network: 'what listens there on this computer',
+}
+
+/** `reach` is what was tried from inside the machine; undefined where that was not possible, or where there is no inside. */
+export function machineOpenings(driver: MachineRecord['driver'], reach?: readonly Reach[]): Opening[] {
+  if (!reach) return [{...beyond[driver], port: 0}]
+  return reach.map(({address, where: at}) => ({
+    address,
+    port: 0,
+    why: `root of the virtual machine reaches ${where[at]}, tried just now; pods do not`,
+  }))
 }

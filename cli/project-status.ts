@@ -1,11 +1,12 @@
 import type {Cluster} from '../kube/cluster.js'
-import {machineOpening} from './machine-opening.js'
+import {machineOpenings} from './machine-opening.js'
 import {stateOf} from './machine-state.js'
 import type {Opening} from './openings.js'
 import {openingsOf, wideOpenings} from './openings.js'
 import {existingCluster} from './existing-cluster.js'
 import type {ProjectContext} from './project-context.js'
 import type {Machine} from '../provision/machine/machine.js'
+import type {Reach} from '../provision/machine/guest-reach.js'
 import type {Upkeep} from '../provision/machine/upkeep.js'
 
 export interface ProjectStatus {
@@ -37,12 +38,13 @@ export async function statusOf(project: ProjectContext): Promise<ProjectStatus> 
   const state = await stateOf(found)
   const machine = {driver: found.record.driver, state, sharesKernel: found.record.driver === 'local'}
   const up = state === 'running' || state === 'broken'
+  const reach = up ? await reachOf(found.machine) : undefined
   return {
     project: name,
     machine: {...machine, ...(up ? await upkeepOf(found.machine) : {})},
     cluster: {kind: found.record.cluster, ...(up ? await clusterStatus(project, enforcement) : NO_CLUSTER)},
     dispatcher: {ready: up && (await dispatcherIsReady(project))},
-    openings: [...openings, machineOpening(found.record.driver)],
+    openings: [...openings, ...machineOpenings(found.record.driver, reach)],
   }
 }
 
@@ -66,6 +68,11 @@ async function existingStatus(project: ProjectContext, openings: Opening[]): Pro
 async function upkeepOf(machine: Machine): Promise<{upkeep?: Upkeep[]}> {
   const upkeep = await machine.care?.(AbortSignal.timeout(10_000)).catch(() => undefined)
   return upkeep ? {upkeep} : {}
+}
+
+/** Undefined where it cannot be tried. */
+async function reachOf(machine: Machine): Promise<Reach[] | undefined> {
+  return machine.reach?.(AbortSignal.timeout(20_000)).catch(() => undefined)
 }
 
 async function clusterStatus(

@@ -216,7 +216,8 @@ export async function nodeInGuest(
   // What a guest sends leaves through this computer's own sockets.
   const knownAs = () => Promise.resolve(computerAddresses())
   const node = new RemoteNode({...nodeOptions(places, record), driver, host, knownAs})
-  return {machine: new GuestMachine(guest, node, new GuestUpkeep(host, packageRoot)), guest, node}
+  const machine = new GuestMachine(guest, node, new GuestUpkeep(host, packageRoot), host)
+  return {machine, guest, node}
 }
 
 /** A virtual machine whose own system runs the cluster. Errors: MACHINE_DRIVER, exit 3. */
@@ -227,7 +228,7 @@ async function systemOf(places: Places, record: MachineRecord, files: ProjectFil
   const {guest, host} = await guestAndHost(places, record, driver, files)
   const around = computerAddresses
   const system = new GuestSystem({driver, host, runner, record, packageRoot, around})
-  return new GuestMachine(guest, system, new GuestUpkeep(host, packageRoot))
+  return new GuestMachine(guest, system, new GuestUpkeep(host, packageRoot), host)
 }
 
 async function guestAndHost(

@@ -1,4 +1,7 @@
+import type {Transport} from '../transport/transport.js'
 import type {Machine, MachineFacts, MachineState, MachineWork} from './machine.js'
+import {guestReach, type Reach} from './guest-reach.js'
+import {computerAddresses} from './local.js'
 import type {GuestUpkeep, Upkeep} from './upkeep.js'
 import type {VirtualMachine} from './virtual-machine.js'
 
@@ -12,12 +15,14 @@ export class GuestMachine implements Machine {
   private readonly guest: VirtualMachine
   private readonly node: Machine
   private readonly upkeep: GuestUpkeep
+  private readonly host: Transport
 
-  /** `node` is reached through the guest's SSH; it is asked only while the guest runs. */
-  constructor(guest: VirtualMachine, node: Machine, upkeep: GuestUpkeep) {
+  /** `host` is root of the guest's own system; `node` is reached through it, and asked only while the guest runs. */
+  constructor(guest: VirtualMachine, node: Machine, upkeep: GuestUpkeep, host: Transport) {
     this.guest = guest
     this.node = node
     this.upkeep = upkeep
+    this.host = host
     this.driver = guest.driver
     this.transport = node.transport
   }
@@ -45,6 +50,10 @@ export class GuestMachine implements Machine {
   /** what keeps the guest in order; only while it runs */
   care(signal: AbortSignal): Promise<Upkeep[]> {
     return this.upkeep.state(signal)
+  }
+
+  reach(signal: AbortSignal): Promise<Reach[]> {
+    return guestReach(this.host, computerAddresses(), signal)
   }
 
   async stop(work: MachineWork): Promise<void> {

@@ -1,4 +1,5 @@
 import type {Transport} from '../transport/transport.js'
+import type {Reach} from './guest-reach.js'
 import type {Upkeep} from './upkeep.js'
 
 /**
@@ -50,5 +51,7 @@ export interface Machine {
   close(): Promise<void>
   /** what keeps a system that is cage's own in order; absent where the system is somebody's */
   care?(signal: AbortSignal): Promise<Upkeep[]>
+  /** what of the computer around it root of a virtual machine reaches; absent where the machine is none */
+  reach?(signal: AbortSignal): Promise<Reach[]>
   readonly transport: Transport
 }

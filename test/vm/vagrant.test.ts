@@ -75,7 +75,7 @@ describe('vagrant: a project in a virtual machine of libvirt', () => {
     expect(stdout).not.toMatch(/ (9p|virtiofs|nfs4?|vboxsf|fuse\.sshfs) /)
     const {machine, openings} = await world.json<Status>('status')
     expect(machine.sharesKernel).toBe(false)
-    expect(openings.map(({why}) => why).join()).toContain('192.168.121.1')
+    expect(openings.map(({address}) => address)).toContain('192.168.121.1')
   })
 
   test('a task works behind its fence and pushes, and nothing of it reaches this computer', async () => {

@@ -70,7 +70,12 @@ async function make(): Promise<ClusterUnderTest> {
     packageRoot,
     around: () => ['203.0.113.9'],
   })
-  const machine = new GuestMachine(guest(world), system, new GuestUpkeep(world.transport, packageRoot))
+  const machine = new GuestMachine(
+    guest(world),
+    system,
+    new GuestUpkeep(world.transport, packageRoot),
+    world.transport,
+  )
   const seconds = {seeded: 2, api: 4, ready: 4}
   return {world, machine, cluster: new Microk8sCluster({machine, record, seccomp: '{"of": "cage"}', seconds})}
 }

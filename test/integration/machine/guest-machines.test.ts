@@ -58,8 +58,10 @@ for (const driver of ['lima', 'vagrant'] as const) {
       const text = await readFile(booted(home, id), 'utf8').catch(() => undefined)
       return text === undefined ? undefined : (JSON.parse(text) as InForce)
     }
-    const machine = (settings: MachineSettings) =>
-      new GuestMachine(guest(home, state(settings.id), settings), make({...settings, driver}), upkeep)
+    const machine = (settings: MachineSettings) => {
+      const node = make({...settings, driver})
+      return new GuestMachine(guest(home, state(settings.id), settings), node, upkeep, node.transport)
+    }
     return {
       machine,
       hurt: {

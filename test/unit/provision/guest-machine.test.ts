@@ -7,6 +7,7 @@ import {guestKeys} from '../../../provision/machine/guest-keys.js'
 import {GuestMachine} from '../../../provision/machine/guest-machine.js'
 import type {Machine, MachineState} from '../../../provision/machine/machine.js'
 import type {GuestUpkeep} from '../../../provision/machine/upkeep.js'
+import type {Transport} from '../../../provision/transport/transport.js'
 import type {VirtualMachine} from '../../../provision/machine/virtual-machine.js'
 import {projectFiles} from '../../../provision/state/layout.js'
 import {writeRecord} from '../../../provision/state/machine-record.js'
@@ -49,6 +50,7 @@ function world(guest: MachineState, node: MachineState) {
       close: act('node', 'close'),
     } as unknown as Machine,
     {apply: act('guest', 'upkeep')} as unknown as GuestUpkeep,
+    {} as Transport,
   )
   return {machine, asked, state}
 }
