@@ -21,6 +21,7 @@ export interface Run {
 }
 
 const MIN_BASE64 = 16
+/** at least MIN_BASE64: they are looked for in such runs only */
 const MIN_HEX = 16
 const MIN_UTF16 = 16
 /** Text round an escape that is decoded with it: a token may begin well before its escaped character. */
@@ -91,10 +92,16 @@ function findRuns(bytes: Buffer): {base64: Run[]; hex: Run[]} {
   const base64: Run[] = []
   const hex: Run[] = []
   const size = bytes.length
-  let at = 0
-  while (at < size) {
-    while (at < size && kinds[bytes[at] ?? 0] === 0) at++
-    const start = at
+  let start = 0
+  while (start + MIN_BASE64 <= size) {
+    // Looked at from its end: what is no such character there spares the bytes before it.
+    let at = start + MIN_BASE64 - 1
+    while (at >= start && kinds[bytes[at] ?? 0] !== 0) at--
+    if (at >= start) {
+      start = at + 1
+      continue
+    }
+    at = start
     let seen = 0
     for (;;) {
       for (; at < size; at++) {
@@ -102,14 +109,14 @@ function findRuns(bytes: Buffer): {base64: Run[]; hex: Run[]} {
         if (kind === 0) break
         seen |= kind
       }
-      const next = at - start >= MIN_BASE64 ? afterLineBreak(bytes, at) : at
+      const next = afterLineBreak(bytes, at)
       if (next === at || next >= size || kinds[bytes[next] ?? 0] === 0) break
       at = next
     }
-    if (at - start < MIN_BASE64) continue
     // Encoded text of 12 bytes and more has letters of both cases; words and paths mostly do not.
     if ((seen & UPPER) !== 0 && (seen & LOWER) !== 0) base64.push({start, end: at})
     findHex(bytes, start, at, hex)
+    start = at
   }
   return {base64, hex}
 }

@@ -2,8 +2,8 @@ import {createHash} from 'node:crypto'
 import {CageError, ExitCode} from '../core/errors.js'
 
 /**
- * Exact values that cage itself handed out. They are found by a rolling hash over ANCHOR bytes and confirmed by
- * SHA-256, so that whoever scans needs fingerprints only and no secret.
+ * Exact values that cage itself handed out. Whoever may not know them has their fingerprints: found by a rolling hash
+ * over ANCHOR bytes and confirmed by SHA-256.
  */
 export const MIN_EXACT_LENGTH = 8
 const ANCHOR = 8
@@ -29,9 +29,21 @@ export interface Fingerprint {
   sha256: string
 }
 
-/** Every form of every value; throws CageError EXACT_TOO_SHORT for a value that would match by chance. */
-export function fingerprintsOf(values: readonly ExactValue[]): Fingerprint[] {
-  const found = new Map<string, Fingerprint>()
+/** One way in which a value, or a piece of a long one, can be written. */
+export interface ExactForm {
+  id: string
+  /** as in Fingerprint */
+  form: string
+  /** at least MIN_EXACT_LENGTH bytes */
+  text: Buffer
+}
+
+/** Hears of a value that was found, and where. */
+export type OnValue = (found: {id: string; length: number}, offset: number) => void
+
+/** Every form of every value, each once; throws CageError EXACT_TOO_SHORT for a value that would match by chance. */
+export function formsOf(values: readonly ExactValue[]): ExactForm[] {
+  const found = new Map<string, ExactForm>()
   for (const {id, value} of values) {
     const bytes = Buffer.from(value)
     if (bytes.length < MIN_EXACT_LENGTH)
@@ -44,15 +56,20 @@ export function fingerprintsOf(values: readonly ExactValue[]): Fingerprint[] {
         },
       )
     for (const piece of piecesOf(bytes))
-      for (const [form, text] of formsOf(piece)) {
-        if (text.length < MIN_EXACT_LENGTH) continue
-        const sha256 = createHash('sha256').update(text).digest('base64')
-        const key = `${id}\n${sha256}`
-        if (!found.has(key))
-          found.set(key, {id, form, length: text.length, anchor: anchorOf(text, 0), sha256})
+      for (const [form, text] of writings(piece)) {
+        const key = `${id}\n${text.toString('latin1')}`
+        if (text.length >= MIN_EXACT_LENGTH && !found.has(key)) found.set(key, {id, form, text})
       }
   }
   return [...found.values()]
+}
+
+/** As `formsOf`, without the values. */
+export function fingerprintsOf(values: readonly ExactValue[]): Fingerprint[] {
+  return formsOf(values).map(({id, form, text}) => {
+    const sha256 = createHash('sha256').update(text).digest('base64')
+    return {id, form, length: text.length, anchor: anchorOf(text, 0), sha256}
+  })
 }
 
 /** A long value is cut, so that a part of it is found as well; the last piece ends with the value. */
@@ -64,7 +81,7 @@ function piecesOf(bytes: Buffer): Buffer[] {
   return pieces
 }
 
-function formsOf(piece: Buffer): [string, Buffer][] {
+function writings(piece: Buffer): [string, Buffer][] {
   const text = piece.toString('utf8')
   const hex = piece.toString('hex')
   const percent = encodeURIComponent(text)
@@ -107,7 +124,7 @@ function anchorOf(bytes: Uint8Array, from: number): number {
 }
 
 /** Finds fingerprinted values in one pass. */
-export class ExactMatcher {
+export class FingerprintMatcher {
   private readonly byAnchor = new Map<number, Fingerprint[]>()
   /** one bit of certainty per 16 bits of hash: most positions end here */
   private readonly maybe = new Uint8Array(65536)
@@ -124,11 +141,7 @@ export class ExactMatcher {
   /**
    * @param charge called before each confirmation with its cost in bytes; false stops the search
    */
-  find(
-    bytes: Buffer,
-    onValue: (fingerprint: Fingerprint, offset: number) => void,
-    charge: (cost: number) => boolean,
-  ): void {
+  find(bytes: Buffer, onValue: OnValue, charge: (cost: number) => boolean): void {
     if (this.byAnchor.size === 0 || bytes.length < ANCHOR) return
     const {maybe} = this
     let hash = anchorOf(bytes, 0) | 0
@@ -144,7 +157,7 @@ export class ExactMatcher {
     bytes: Buffer,
     from: number,
     hash: number,
-    onValue: (fingerprint: Fingerprint, offset: number) => void,
+    onValue: OnValue,
     charge: (cost: number) => boolean,
   ): boolean {
     for (const fingerprint of this.byAnchor.get(hash) ?? []) {

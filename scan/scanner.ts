@@ -1,10 +1,11 @@
-import {Automaton} from './automaton.js'
 import {hasValidChecksum} from './checksum.js'
 import {decodeCandidates, type Decoder} from './decode.js'
 import {entropy} from './entropy.js'
-import {ExactMatcher, fingerprintsOf, type ExactValue, type Fingerprint} from './exact.js'
+import {FingerprintMatcher, type ExactValue, type Fingerprint, type OnValue} from './exact.js'
+import {KeywordSearch} from './keywords.js'
 import type {RunClass, ScanRule} from './rule.js'
 import {ruleTable} from './rules/table.js'
+import {ValueMatcher} from './values.js'
 
 /** A place where a secret lies. The value itself is never part of it. */
 export interface Finding {
@@ -74,12 +75,12 @@ interface CompiledRule {
 }
 
 interface Keyword {
-  text: string
+  text: Buffer
   rules: readonly CompiledRule[]
 }
 
 interface Engine {
-  automaton: Automaton
+  search: KeywordSearch
   keywords: readonly Keyword[]
 }
 
@@ -96,7 +97,7 @@ function classTable(characters: string): Uint8Array {
 
 let shared: Engine | undefined
 
-/** Automaton and patterns of the table, compiled once per process. */
+/** Keywords and patterns of the table, compiled once per process. */
 function engine(): Engine {
   if (shared) return shared
   const byKeyword = new Map<string, CompiledRule[]>()
@@ -114,8 +115,8 @@ function engine(): Engine {
       else byKeyword.set(keyword, [compiled])
     }
   }
-  const keywords = [...byKeyword].map(([text, rules]) => ({text, rules}))
-  shared = {automaton: new Automaton(keywords.map(({text}) => text)), keywords}
+  const keywords = [...byKeyword].map(([text, rules]) => ({text: Buffer.from(text, 'latin1'), rules}))
+  shared = {search: new KeywordSearch([...byKeyword.keys()]), keywords}
   return shared
 }
 
@@ -147,12 +148,13 @@ export class Meter {
 
 /** A scanner over one set of exact values. Reentrant between calls, not within one. */
 export function createScanner(options: ScannerOptions = {}): Scanner & WindowScanner {
-  const exact = new ExactMatcher([...(options.fingerprints ?? []), ...fingerprintsOf(options.exact ?? [])])
+  const known = new ValueMatcher(options.exact ?? [])
+  const blind = new FingerprintMatcher(options.fingerprints ?? [])
   const inert = options.inert ?? []
   const depth = options.depth ?? 2
   const listed = (bytes: Buffer, meter: Meter): FindingList => {
     const list = new FindingList()
-    scanLayer(bytes, depth, {exact, inert, meter, list}, (offset, length) => ({offset, length}), [])
+    scanLayer(bytes, depth, {known, blind, inert, meter, list}, (offset, length) => ({offset, length}), [])
     return list
   }
   const scan = (bytes: Buffer): ScanResult => {
@@ -192,7 +194,8 @@ class FindingList {
 }
 
 interface Layer {
-  exact: ExactMatcher
+  known: ValueMatcher
+  blind: FingerprintMatcher
   inert: readonly string[]
   meter: Meter
   list: FindingList
@@ -205,11 +208,10 @@ function scanLayer(bytes: Buffer, depth: number, layer: Layer, place: Place, via
   if (via.length > 0 && !meter.spend(bytes.length / BYTES_PER_UNIT)) return
   const report = (rule: string, kind: Finding['kind'], offset: number, length: number) =>
     list.add({rule, kind, ...place(offset, length), via})
-  layer.exact.find(
-    bytes,
-    ({id, length}, offset) => report(`exact:${id}`, 'exact', offset, length),
-    (cost) => meter.spend(1 + cost / BYTES_PER_UNIT),
-  )
+  const onValue: OnValue = ({id, length}, offset) => report(`exact:${id}`, 'exact', offset, length)
+  const charge = (cost: number) => meter.spend(1 + cost / BYTES_PER_UNIT)
+  layer.known.find(bytes, onValue, charge)
+  layer.blind.find(bytes, onValue, charge)
   scanRules(bytes, layer, report)
   if (depth === 0 || meter.exceeded()) return
   for (const decoded of decodeCandidates(bytes)) {
@@ -227,22 +229,22 @@ function scanRules(
   {meter, inert}: Layer,
   report: (rule: string, kind: Finding['kind'], offset: number, length: number) => void,
 ): void {
-  const {automaton, keywords} = engine()
-  // One character per byte: offsets are those of the bytes and nothing has to be decoded.
-  const text = bytes.toString('latin1')
+  const {search, keywords} = engine()
+  let text: string | undefined
   const notBefore = new Map<CompiledRule, number>()
-  automaton.find(bytes, (word, last) => {
+  search.find(bytes, (word, at) => {
     const keyword = keywords[word]
     if (!keyword || meter.exceeded()) return
-    const at = last - keyword.text.length + 1
     for (const compiled of keyword.rules) {
       if (at < (notBefore.get(compiled) ?? 0)) continue
       if (!meter.spend(1)) return
       const {rule} = compiled
-      if (!rule.ignoreCase && !text.startsWith(keyword.text, at)) continue
+      if (!rule.ignoreCase && !isAt(bytes, at, keyword.text)) continue
+      // One character per byte: offsets are those of the bytes and nothing has to be decoded.
+      text ??= bytes.toString('latin1')
       const match = attempt(compiled, text, at, meter)
       if (match) {
-        const counted = counts(rule, keyword.text, match, inert)
+        const counted = counts(rule, keyword.text.length, match, inert)
         if (counted) report(rule.id, rule.kind, at, match[0].length)
         // What is no finding must not hide one that begins inside it.
         notBefore.set(compiled, counted || compiled.run ? at + match[0].length : at + 1)
@@ -253,6 +255,11 @@ function scanRules(
       }
     }
   })
+}
+
+function isAt(bytes: Buffer, at: number, text: Buffer): boolean {
+  for (let index = 0; index < text.length; index++) if (bytes[at + index] !== text[index]) return false
+  return true
 }
 
 function attempt(
@@ -277,8 +284,8 @@ function runEnd(bytes: Buffer, from: number, run: Uint8Array): number {
 }
 
 /** Filters after the match: what cage itself handed out as inert, proof by checksum, stop words, entropy. */
-function counts(rule: ScanRule, keyword: string, match: RegExpExecArray, inert: readonly string[]): boolean {
-  const value = match[1] ?? match[0].slice(keyword.length)
+function counts(rule: ScanRule, skip: number, match: RegExpExecArray, inert: readonly string[]): boolean {
+  const value = match[1] ?? match[0].slice(skip)
   if (inert.some((placeholder) => placeholder.includes(match[0]) || match[0].includes(placeholder)))
     return false
   if (inert.some((placeholder) => value.length >= 16 && placeholder.includes(value))) return false

@@ -1,6 +1,6 @@
 import {MAX_MATCH, Meter, type Finding, type WindowScanner} from './scanner.js'
 
-const SLICE = 64 * 1024
+const SLICE = 128 * 1024
 
 export interface StreamStep {
   /** new ones, offsets counted from the start of the stream */
