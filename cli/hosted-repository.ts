@@ -5,11 +5,12 @@ import type {ProjectSettings} from '../policy/settings.js'
 import {currentBranch} from '../tasks/git/hosted.js'
 import type {ProjectContext} from './project-context.js'
 
-/** How the dispatcher names the repository that branches go to. */
-export function repositoryAtDispatcher({project, repository}: ProjectSettings): string {
-  const name = dispatcherRepository(repository.upstream, project)
+/** How the dispatcher names the repository that branches go to. @param fork its address, if they go to one */
+export function repositoryAtDispatcher({project, repository}: ProjectSettings, fork?: string): string {
+  const upstream = fork ?? repository.upstream
+  const name = dispatcherRepository(upstream, project)
   if (name !== undefined) return name
-  throw new CageError(`${repository.upstream} is not the address of a repository`, {
+  throw new CageError(`${upstream} is not the address of a repository`, {
     code: 'UPSTREAM_ADDRESS',
     exitCode: ExitCode.usage,
   })

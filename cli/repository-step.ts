@@ -5,7 +5,7 @@ import {listBranches} from '../tasks/git/branches.js'
 import {addCageRemote, seedHosted} from '../tasks/git/hosted.js'
 import {baseBranch, isHosted, repositoryAtDispatcher} from './hosted-repository.js'
 import type {ProjectContext} from './project-context.js'
-import {dispatcherControl, dispatcherRepositoryOf} from './task-context.js'
+import {dispatcherControl, dispatcherRepositoryOf, forkOf} from './task-context.js'
 
 const DEADLINE_MS = 15 * 60_000
 
@@ -49,7 +49,7 @@ function hostedStep(project: ProjectContext): Step {
   }
 }
 
-/** The upstream answers with the project's credential; the first time its history is copied for comparing with. */
+/** The upstream answers with the project's credential, and the fork is there if tasks push to one; the first time its history is copied for comparing with. */
 function upstreamStep(project: ProjectContext): Step {
   const {settings} = project
   return {
@@ -58,9 +58,10 @@ function upstreamStep(project: ProjectContext): Step {
     hints: ['Check `repository.upstream` and `repository.credential`, and the way there: `network.hosts`.'],
     check: async () => {
       const control = await dispatcherControl(project)
-      const {branches, defaultBranch} = await control.refs(repositoryAtDispatcher(settings), DEADLINE_MS)
+      const repository = repositoryAtDispatcher(settings, await forkOf(project, control))
+      const {bases, defaultBranch} = await control.refs(repository, DEADLINE_MS)
       const base = settings.repository.base ?? defaultBranch
-      if (branches.has(base)) return true
+      if (bases.has(base)) return true
       throw new CageError(
         `the upstream ${settings.repository.upstream} has no branch ${JSON.stringify(base)}`,
         {

@@ -1,5 +1,6 @@
 import {CageError, ExitCode} from '../core/errors.js'
 import type {ProjectSettings} from '../policy/settings.js'
+import {upstreamKind} from '../policy/upstream-kind.js'
 
 /**
  * What can be written in the files and is not enforced by this version stops here: a control that looks switched on and
@@ -12,7 +13,9 @@ export function requireSupported(settings: ProjectSettings): void {
     ...(isElsewhere && network.upstreamProxy !== undefined
       ? ['network.upstreamProxy together with a repository that is not hosted']
       : []),
-    ...(repository.mode === 'direct' ? [] : ['repository.mode fork']),
+    ...(repository.mode === 'direct' || upstreamKind(repository.upstream) === 'github'
+      ? []
+      : ['repository.mode fork without an upstream at github.com']),
     ...(task.image === 'default' ? [] : [`task.image ${task.image}: only \`default\``]),
     ...(settings.import.length === 0 ? [] : ['import']),
   ]

@@ -25,10 +25,18 @@ export async function dispatcherControl(project: ProjectContext): Promise<Dispat
   return new DispatcherControl({cluster: await project.cluster(), id, clock, signal, upstreams})
 }
 
-/** The hosted repository, or the dispatcher's copy of the upstream, for the person's own git. */
+/** Address of the fork that tasks push to; undefined in a project without. Errors: FORK_MISSING, exit 3. */
+export async function forkOf(
+  {settings}: Pick<ProjectContext, 'settings'>,
+  control: DispatcherControl,
+): Promise<string | undefined> {
+  return settings.repository.mode === 'fork' ? control.fork() : undefined
+}
+
+/** The hosted repository, or the dispatcher's copy of where branches go, for the person's own git. */
 export async function dispatcherRepositoryOf(project: ProjectContext): Promise<FarEnd> {
   const control = await dispatcherControl(project)
-  const repository = repositoryAtDispatcher(project.settings)
+  const repository = repositoryAtDispatcher(project.settings, await forkOf(project, control))
   return dispatcherFarEnd(await project.cluster(), project.id, repository, async () => {
     await control.tellUpstreams()
     return control.pod()

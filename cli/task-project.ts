@@ -13,6 +13,7 @@ import {originUrl, repositoryAtDispatcher} from './hosted-repository.js'
 import {taskOpenings} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 import {requireTrust} from './approval.js'
+import {dispatcherControl, forkOf} from './task-context.js'
 import {requireSupported} from './supported.js'
 import {taskFiles} from './task-files.js'
 
@@ -22,16 +23,19 @@ const DISPATCHER_PORT = 443
 export function taskProject(project: ProjectContext): TaskProject {
   let values: Promise<Record<string, string>> | undefined
   const credentials = (agent: string) => (values ??= credentialValues(project, agent))
+  let found: Promise<string | undefined> | undefined
+  const fork = () => (found ??= dispatcherControl(project).then((control) => forkOf(project, control)))
   return {
     blueprint: async () => {
       requireSupported(project.settings)
       await requireTrust(project)
-      return blueprint(project)
+      return blueprint(project, await fork())
     },
     resolveCredentials: async (agent) => {
       await credentials(agent)
     },
-    prepareGrant: async (request) => prepareGrant(project, request, await credentials(request.agent)),
+    prepareGrant: async (request) =>
+      prepareGrant(project, {...request, fork: await fork()}, await credentials(request.agent)),
   }
 }
 
@@ -39,7 +43,7 @@ function credentialValues(project: ProjectContext, agent: string): Promise<Recor
   return resolveCredentials(taskCredentials(project.settings, adapterOf(agent)), credentialPorts(project))
 }
 
-async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
+async function blueprint(project: ProjectContext, fork: string | undefined): Promise<TaskBlueprint> {
   const {settings, id, runner, repository} = project
   const {task} = settings
   const cluster = await project.cluster()
@@ -55,7 +59,8 @@ async function blueprint(project: ProjectContext): Promise<TaskBlueprint> {
   return {
     project: settings.project,
     remote: originUrl(settings),
-    repository: repositoryAtDispatcher(settings),
+    ...(fork === undefined ? {} : {fork}),
+    repository: repositoryAtDispatcher(settings, fork),
     traits,
     images,
     author: task.author,
@@ -83,11 +88,11 @@ async function taskImages(project: ProjectContext): Promise<TaskBlueprint['image
 /** Compiles and signs one revision. A placeholder that programs may have stored stays the same over revisions. */
 async function prepareGrant(
   project: ProjectContext,
-  request: GrantRequest,
+  request: GrantRequest & {fork: string | undefined},
   values: Readonly<Record<string, string>>,
 ): Promise<PreparedGrant> {
   const {settings, id, files, clock} = project
-  const {task, branch, base, revision} = request
+  const {task, branch, base, revision, fork} = request
   const agent = adapterOf(request.agent)
   const placeholders = Object.fromEntries(
     taskCredentials(settings, agent).map((credential) => [
@@ -113,6 +118,7 @@ async function prepareGrant(
     dispatcher,
     resolver,
     placeholders,
+    ...(fork === undefined ? {} : {fork}),
   })
   const handle = newHandle()
   const {egress, git, env} = compiled

@@ -37,6 +37,7 @@ export function upstreamSettings(project: ProjectContext): (() => Promise<Upstre
         const way = network.hosts.find(({host}) => host === hostOf(url))
         return {
           url,
+          readOnly: repository.mode === 'fork' || url !== repository.upstream,
           ...(way
             ? {address: way.address, port: way.port, ...(way.ca === undefined ? {} : {ca: way.ca})}
             : {}),
@@ -57,14 +58,17 @@ async function githubSettings(
   project: ProjectContext,
   token: string | undefined,
 ): Promise<NonNullable<UpstreamSettings['github']>> {
-  const {github, network} = project.settings
-  const hosts = network.hosts.filter(({host}) => githubHost.test(host))
+  const {github, network, repository} = project.settings
+  const places = {
+    hosts: network.hosts.filter(({host}) => githubHost.test(host)),
+    ...(repository.mode === 'fork' ? {forkOf: repository.upstream} : {}),
+  }
   if (github.app) {
     const {app, installation, key} = github.app
     const pem = await resolveText('the key of the GitHub App', key, credentialPorts(project))
-    return {who: {app, installation, key: pem}, hosts}
+    return {who: {app, installation, key: pem}, ...places}
   }
-  if (token !== undefined) return {who: {token, allowClassic: github.allowClassicToken}, hosts}
+  if (token !== undefined) return {who: {token, allowClassic: github.allowClassicToken}, ...places}
   throw new CageError('nothing says who the dispatcher is at GitHub', {
     code: 'CREDENTIAL_MISSING',
     exitCode: ExitCode.precondition,

@@ -17,6 +17,7 @@ import {repositoryUnder} from '../policy/repository-name.js'
  *     POST   /held/TASK                               HeldDecision → HeldPush
  *     DELETE /held/TASK
  *     DELETE /shares/TASK                             what a task that is gone has stored
+ *     PUT    /forks/NAME                              ForkRequest: what NAME is a fork of
  *     GET    /journal?since=&task=&follow=1           JSON lines
  *     POST   /journal                                 a record of gate's own
  *     POST   /repository/NAME/fetched                 gate has answered a fetch itself: for the journal
@@ -70,6 +71,13 @@ export interface RefsAnswer {
   refs: Record<string, string>
   /** of a copy of an upstream: its refs before it was asked */
   before?: Record<string, string>
+  /** of a fork: the same of what it was forked from */
+  origin?: {head: string; refs: Record<string, string>; before: Record<string, string>}
+}
+
+export interface ForkRequest {
+  /** name of the repository that it was forked from */
+  of: string
 }
 
 /** Texts that would be shown to others. */

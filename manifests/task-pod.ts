@@ -70,6 +70,7 @@ function ownEnvironment(view: TaskPodView): Record<string, string> {
     CAGE_EXISTING: view.existing ? '1' : '0',
     CAGE_PROJECT: view.project,
     CAGE_REMOTE: view.remote,
+    ...(view.fork === undefined ? {} : {CAGE_FORK: view.fork}),
     CAGE_TASK: view.task,
     GH_NO_UPDATE_NOTIFIER: '1',
     GH_PROMPT_DISABLED: '1',

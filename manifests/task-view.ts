@@ -22,6 +22,8 @@ export interface TaskPodView extends TaskIdentity {
   project: string
   /** URL of `origin` in the clone */
   remote: string
+  /** URL of the fork that branches go to; absent = they go to `remote` */
+  fork?: string
   /** the branch exists upstream already and is continued */
   existing: boolean
   author: {name: string; email: string}

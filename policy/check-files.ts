@@ -150,6 +150,8 @@ function checkSections(found: Findings, root: ConfigPath, routed: readonly strin
   for (const path of [at('repository', 'upstream'), ...found.list(at('repository', 'read'))])
     found.value(path, repositoryUrlProblem)
   found.value(at('repository', 'base'), branchNameProblem)
+  const upstream = found.text(at('repository', 'upstream'))
+  found.value(at('repository', 'mode'), (mode) => modeProblem(mode, upstream))
   for (const path of found.entries(at('task', 'env'))) {
     const problem = variableProblem(String(path.at(-1)))
     if (problem !== undefined) found.add(path, problem, true)
@@ -180,6 +182,13 @@ function repositoryUrlProblem(url: string): ValueProblem {
     return `expected no port: write it under network.hosts of your own config.yaml, got ${shown(url)}`
   return upstreamName(url) === undefined
     ? `expected the address of a repository, such as https://git.example.com/app.git, got ${shown(url)}`
+    : undefined
+}
+
+/** An upstream that another file names is looked at when both are known. */
+function modeProblem(mode: string, upstream: string | undefined): ValueProblem {
+  return mode === 'fork' && upstream !== undefined && hostOf(upstream) !== 'github.com'
+    ? `expected an upstream at github.com for forks, got ${shown(upstream)}`
     : undefined
 }
 

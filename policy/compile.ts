@@ -20,6 +20,8 @@ export interface CompileInput {
   revision: number
   /** Service of the dispatcher and the project's CA */
   dispatcher: {address: string; port: number; ca: string}
+  /** mode `fork`: address of the fork that pushes go to */
+  fork?: string
   /** the machine's resolver, used when the operator named none */
   resolver: readonly string[]
   /** by credential name, random per task */
@@ -183,7 +185,7 @@ function modelHosts(settings: Pick<Rights, 'egress'>, presetNames: readonly stri
   return [...new Set([...known, ...inference])].sort()
 }
 
-function gitGrant({settings, id, task, revision, branch, base}: CompileInput): GitGrant {
+function gitGrant({settings, id, task, revision, branch, base, fork}: CompileInput): GitGrant {
   const {repository, git} = settings
   const upstream = upstreamOf(repository.upstream, settings.project)
   return {
@@ -192,7 +194,7 @@ function gitGrant({settings, id, task, revision, branch, base}: CompileInput): G
     task,
     revision,
     principal: 'task',
-    upstream,
+    upstream: {...upstream, ...(fork === undefined ? {} : {fork})},
     repository: repositoryPath(upstream.url),
     branch,
     base,

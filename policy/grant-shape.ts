@@ -153,7 +153,7 @@ const gitGrant = record(
     task: filled,
     revision,
     principal: oneOf('task', 'operator'),
-    upstream: record({kind: oneOf('hosted', 'git', 'github'), url: filled}),
+    upstream: record({kind: oneOf('hosted', 'git', 'github'), url: filled}, {fork: filled}),
     repository: filled,
     branch: filled,
     base: filled,

@@ -143,7 +143,8 @@ export interface GitGrant {
   task: string
   revision: number
   principal: GitPrincipal
-  upstream: {kind: 'hosted' | 'git' | 'github'; url: string}
+  /** `fork`: address of the fork that pushes go to; pull requests lead from there into the upstream, which is only read */
+  upstream: {kind: 'hosted' | 'git' | 'github'; url: string; fork?: string}
   /** repository path under the host, e.g. `shop.git` */
   repository: string
   branch: string

@@ -8,7 +8,9 @@ export interface TaskBlueprint {
   project: string
   /** URL of `origin` in the clone */
   remote: string
-  /** repository at the dispatcher, e.g. `shop.git` */
+  /** URL of the fork that branches go to; absent = they go to `remote` */
+  fork?: string
+  /** repository at the dispatcher that branches go to, e.g. `shop.git` */
   repository: string
   traits: ClusterTraits
   /** by tag, e.g. `cage.local/agent:<hash>` */

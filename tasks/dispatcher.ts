@@ -12,6 +12,8 @@ import {BoundedText} from './agent-state.js'
 const HEADS = 'refs/heads/'
 const MAX_ANSWER = 4 * 1024 * 1024
 const DEADLINE_MS = 30_000
+/** an account with many forks takes many questions */
+const FORK_DEADLINE_MS = 120_000
 const NOT_READY_TRIES = 40
 const PAUSE_MS = 500
 
@@ -20,13 +22,22 @@ export interface RefList {
   branches: ReadonlyMap<string, string>
   /** short name */
   defaultBranch: string
-  /** what the dispatcher knew before it asked the upstream; of a repository of its own the same as `branches` */
+  /** what tasks can start from: of a fork, the branches of what it was forked from; of all else the same as `branches` */
+  bases: ReadonlyMap<string, string>
+  /** the bases that the dispatcher knew before it asked the upstream; of a repository of its own the same as `bases` */
   before: ReadonlyMap<string, string>
 }
 
 /** What the dispatcher's `gate` keeps in memory, and a new one has to be told again. */
 export interface UpstreamSettings {
-  upstreams: {url: string; credential?: string; address?: string; port?: number; ca?: string}[]
+  upstreams: {
+    url: string
+    credential?: string
+    readOnly: boolean
+    address?: string
+    port?: number
+    ca?: string
+  }[]
   /** `address` or `address:port` */
   resolver: string[]
   allowAddresses: string[]
@@ -36,6 +47,8 @@ export interface UpstreamSettings {
   github?: {
     who: {app: number; installation: number; key: string} | {token: string; allowClassic: boolean}
     hosts: {host: string; address: string; port: number; ca?: string}[]
+    /** address of the upstream whose fork tasks push to; absent = they push to the upstream */
+    forkOf?: string
   }
 }
 
@@ -63,6 +76,7 @@ export class DispatcherControl {
   private readonly upstreams: (() => Promise<UpstreamSettings>) | undefined
   private found: Promise<string> | undefined
   private told: Promise<unknown> | undefined
+  private forkUrl: Promise<string> | undefined
 
   /** @param options.upstreams how to reach what is not on the dispatcher's own volume; absent = nothing is elsewhere */
   constructor(options: {
@@ -107,6 +121,18 @@ export class DispatcherControl {
   async refs(repository: string, deadlineMs = DEADLINE_MS): Promise<RefList> {
     await this.tellUpstreams()
     return parseRefs(await this.call({op: 'refs', repository}, deadlineMs))
+  }
+
+  /** Address of the fork that tasks push to, which has to exist. Errors: FORK_MISSING, FORK_AMBIGUOUS, exit 3. */
+  async fork(): Promise<string> {
+    this.forkUrl ??= this.tellUpstreams().then(async () => {
+      const {url} = (await this.call({op: 'fork'}, FORK_DEADLINE_MS)) as {url?: unknown}
+      if (typeof url === 'string') return url
+      throw new CageError("the dispatcher's answer about the fork cannot be read", {
+        code: 'DISPATCHER_ANSWER',
+      })
+    })
+    return this.forkUrl
   }
 
   async initRepository(repository: string, defaultBranch: string): Promise<void> {
@@ -220,17 +246,23 @@ function parseAnswer(op: string, text: string): unknown {
   }
 }
 
-/** `{head: 'refs/heads/main', refs: {'refs/heads/main': oid, …}}` */
+/** `{head: 'refs/heads/main', refs: {'refs/heads/main': oid, …}}`, of a fork with the same of its origin */
 function parseRefs(answer: unknown): RefList {
-  const {head, refs, before} = answer as {head?: unknown; refs?: unknown; before?: unknown}
-  if (typeof head !== 'string' || typeof refs !== 'object' || refs === null)
+  const {refs, origin} = answer as {refs?: unknown; origin?: unknown}
+  const {head, refs: starts, before} = (origin ?? answer) as Record<'head' | 'refs' | 'before', unknown>
+  if (typeof head !== 'string' || !isObject(refs) || !isObject(starts))
     throw new CageError("the dispatcher's answer to refs cannot be read", {code: 'DISPATCHER_ANSWER'})
-  const branches = branchesIn(refs)
+  const bases = branchesIn(starts)
   return {
-    branches,
+    branches: branchesIn(refs),
+    bases,
     defaultBranch: head.startsWith(HEADS) ? head.slice(HEADS.length) : head,
-    before: typeof before === 'object' && before !== null ? branchesIn(before) : branches,
+    before: isObject(before) ? branchesIn(before) : bases,
   }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }
 
 function branchesIn(refs: object): Map<string, string> {
@@ -245,8 +277,15 @@ function branchesIn(refs: object): Map<string, string> {
 function refused(op: string, stdout: string, stderr: string): CageError {
   let said = stderr.trim()
   try {
-    const {error} = JSON.parse(stdout) as {error?: {message?: unknown}}
+    const {error} = JSON.parse(stdout) as {error?: {code?: unknown; message?: unknown; hints?: unknown}}
     if (typeof error?.message === 'string') said = error.message
+    // What is missing at GitHub is a person's to make.
+    if (typeof error?.code === 'string' && error.code.startsWith('FORK_'))
+      return new CageError(visible(said), {
+        code: error.code,
+        exitCode: ExitCode.precondition,
+        hints: Array.isArray(error.hints) ? error.hints.map((hint) => visible(String(hint))) : [],
+      })
   } catch {
     // no JSON: stderr has it
   }

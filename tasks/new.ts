@@ -86,10 +86,10 @@ function checkBranch(
     base,
     protectedBranches: [refs.defaultBranch],
     taskBranches: tasks.map(({record}) => record.branch),
-    existing: [...refs.branches.keys()],
+    existing: [...new Set([...refs.branches.keys(), ...refs.bases.keys()])],
     mayExist: existing,
   })
-  if (!refs.branches.has(base))
+  if (!refs.bases.has(base))
     throw usage(`the base branch ${JSON.stringify(base)} is not upstream`, 'BASE_NOT_FOUND', [
       'Bring it there with `cage sync` or `git push cage`, or name another with --base.',
     ])

@@ -72,7 +72,7 @@ export class TaskObjects {
   }
 
   pod(grant: PreparedGrant): KubeObject {
-    const {traits, images, project, remote, author, limits, fenceAllow, probeClosed, grantKey} =
+    const {traits, images, project, remote, fork, author, limits, fenceAllow, probeClosed, grantKey} =
       this.blueprint
     return taskPod(
       {
@@ -82,6 +82,7 @@ export class TaskObjects {
         revision: this.revision,
         project,
         remote,
+        ...(fork === undefined ? {} : {fork}),
         existing: this.record.existing,
         author,
         env: {...this.blueprint.env, ...grant.env},

@@ -7,7 +7,7 @@ import type {UnsavedWork} from './task.js'
 
 const DEADLINE_MS = 20_000
 /** Counts what only the volume has; runs in the pod, where the repository's configuration can do no harm. */
-const COUNT = `git rev-list --count --branches --not --remotes=origin && git status --porcelain | wc -l`
+const COUNT = `git rev-list --count --branches --not --remotes && git status --porcelain | wc -l`
 
 /** What would be lost with the volume; undefined when the pod cannot tell. The agent could lie: a courtesy, no guard. */
 export async function readUnsavedWork(context: TaskContext, task: string): Promise<UnsavedWork | undefined> {

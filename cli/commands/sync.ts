@@ -43,19 +43,19 @@ export default class Sync extends ProjectCommand<typeof Sync> {
   }
 
   private async follow(project: ProjectContext): Promise<PushedBranch> {
-    const [{dispatcherControl}, {repositoryAtDispatcher}] = await Promise.all([
+    const [{dispatcherControl, forkOf}, {repositoryAtDispatcher}] = await Promise.all([
       import('../task-context.js'),
       import('../hosted-repository.js'),
     ])
     const {settings, reporter} = project
     reporter.begin(`look at ${settings.repository.upstream}`)
     const control = await dispatcherControl(project)
-    const {branches, defaultBranch, before} = await control.refs(
-      repositoryAtDispatcher(settings),
+    const {bases, defaultBranch, before} = await control.refs(
+      repositoryAtDispatcher(settings, await forkOf(project, control)),
       FIRST_LOOK_MS,
     )
     const branch = settings.repository.base ?? defaultBranch
-    const to = branches.get(branch)
+    const to = bases.get(branch)
     if (to === undefined)
       throw new CageError(`the upstream has no branch ${JSON.stringify(branch)}`, {
         code: 'BASE_NOT_FOUND',

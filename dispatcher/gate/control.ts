@@ -18,6 +18,8 @@ export type ControlRequest =
   | {op: 'repository.init'; repository: string; defaultBranch: string; objectFormat?: 'sha1' | 'sha256'}
   | {op: 'refs'; repository: string}
   | {op: 'upstream.put'; upstreams: unknown; resolver: unknown; allowAddresses: unknown; issued?: unknown}
+  /** ForkAnswer: where tasks push */
+  | {op: 'fork'}
   /** HeldPush[]; `held.decide` answers with the push that was decided */
   | {op: 'held.list'}
   | {op: 'held.decide'; task: string; request: string; approve: unknown}
@@ -96,6 +98,10 @@ async function perform(
       await issue(git, '_upstream', asked.issued)
       await record(git, {op: asked.op, repositories: names})
       return {repositories: names}
+    }
+    case 'fork': {
+      const {url} = await upstreams.fork()
+      return {url}
     }
     case 'held.list':
       return {held: await git.json({method: 'GET', path: '/held'})}

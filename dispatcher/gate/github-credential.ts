@@ -1,21 +1,23 @@
-import type {GithubIdentity} from '../github/identity.js'
+import type {GithubIdentity, GitUse} from '../github/identity.js'
 import type {Credential, CredentialUse} from './credential.js'
+
+/** Which repository, and what it is used for. */
+export type GithubPlace = Pick<GitUse, 'repository' | 'readOnly' | 'installation'>
 
 /** Git at github.com: the token of the task, for this repository alone. */
 export class GithubCredential implements Credential {
   readonly #identity: GithubIdentity
-  readonly #repository: string
+  readonly #place: GithubPlace
   #last: string | undefined
 
-  /** @param repository its name, without the owner */
-  constructor(identity: GithubIdentity, repository: string) {
+  constructor(identity: GithubIdentity, place: GithubPlace) {
     this.#identity = identity
-    this.#repository = repository
+    this.#place = place
   }
 
   async authorization({task, writes}: CredentialUse): Promise<string> {
-    const repository = this.#repository
-    this.#last = await this.#identity.gitToken({repository, writes, ...(task === undefined ? {} : {task})})
+    const use = {...this.#place, writes, ...(task === undefined ? {} : {task})}
+    this.#last = await this.#identity.gitToken(use)
     return `Basic ${basic(this.#last)}`
   }
 

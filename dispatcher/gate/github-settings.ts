@@ -12,18 +12,24 @@ export interface GithubSettings {
     | {token: string; /** a classic one opens every repository of its owner */ allowClassic: boolean}
   /** the operator's exact ways (`network.hosts`); every other host is reached by name */
   hosts: HostWay[]
+  /** address of the upstream whose fork tasks push to; absent = they push to the upstream */
+  forkOf?: string
 }
 
 /** Errors: GITHUB_APP_KEY, CLASSIC_TOKEN */
 export function identityOf({who}: GithubSettings, api: ApiClient, clock: Clock): GithubIdentity {
   return 'token' in who
-    ? new TokenIdentityAtGithub(who.token, who.allowClassic)
+    ? new TokenIdentityAtGithub(who.token, who.allowClassic, api)
     : new AppIdentityAtGithub(who, api, clock)
 }
 
 /** Errors: CONTROL_REQUEST */
 export function checkedGithub(value: unknown): GithubSettings {
-  const {who, hosts} = (value ?? {}) as {who?: Record<string, unknown>; hosts?: unknown}
+  const {who, hosts, forkOf} = (value ?? {}) as {
+    who?: Record<string, unknown>
+    hosts?: unknown
+    forkOf?: unknown
+  }
   const isId = (id: unknown) => Number.isSafeInteger(id) && Number(id) > 0
   const isText = (text: unknown) => typeof text === 'string' && text !== ''
   const isApp = isId(who?.['app']) && isId(who?.['installation']) && isText(who?.['key'])
@@ -35,7 +41,8 @@ export function checkedGithub(value: unknown): GithubSettings {
       const isAddress = typeof address === 'string' && isIPv4(address)
       return isText(host) && isId(port) && isAddress && (ca === undefined || isText(ca))
     })
-  if ((isApp || isToken) && areHosts) return value as GithubSettings
+  if ((isApp || isToken) && areHosts && (forkOf === undefined || isText(forkOf)))
+    return value as GithubSettings
   throw new CageError('the settings for GitHub are not what they should be', {
     code: 'CONTROL_REQUEST',
     exitCode: ExitCode.usage,

@@ -47,13 +47,14 @@ export function accessTo(grant: GitGrant, repository: string): Access {
   const same = (name: string | undefined) => name?.toLowerCase() === repository.toLowerCase()
   const own = ownRepository(grant)
   if (own !== undefined && same(own)) return {rights: 'write', repository: own}
-  const read = grant.read.map(nameOf).find(same)
+  const {url, fork} = grant.upstream
+  const read = [...(fork === undefined ? [] : [url]), ...grant.read].map(nameOf).find(same)
   return read === undefined ? {rights: 'none', repository} : {rights: 'read', repository: read}
 }
 
 /** How the dispatcher names the repository that a task pushes to. */
 export function ownRepository({upstream, repository}: GitGrant): string | undefined {
-  return upstream.kind === 'hosted' ? repositoryName(repository) : upstreamName(upstream.url)
+  return upstream.kind === 'hosted' ? repositoryName(repository) : upstreamName(upstream.fork ?? upstream.url)
 }
 
 function nameOf(url: string): string | undefined {

@@ -47,7 +47,16 @@ export async function runGate(run: GateRun): Promise<void> {
   const documents = new Documents(run.grantKey, run.project, storeBehind(git), run.stateDirectory)
   await loadDocuments(documents, git, run)
   const {clock, log} = run
-  const upstreams: Upstreams = new Upstreams((settings) => identityOf(settings, api, clock))
+  const upstreams: Upstreams = new Upstreams(
+    (settings) => identityOf(settings, api, clock),
+    async ({name, of}) => {
+      await git.json({
+        method: 'PUT',
+        path: `/forks/${encodeURIComponent(name)}`,
+        body: JSON.stringify({of}),
+      })
+    },
+  )
   const connections = new Connections(upstreams)
   const api: ApiClient = new ApiClient(
     (way) => connections.agentOf(way),

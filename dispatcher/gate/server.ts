@@ -114,7 +114,9 @@ class Gate {
     const writes =
       route.kind === 'push' || (route.kind === 'advertise' && route.service === 'git-receive-pack')
     if (writes && rights === 'read') {
-      const reason = `${route.repository} is read-only for this task`
+      const {fork} = document.grant.upstream
+      const where = fork === undefined ? '' : `: branches go to the fork, git push ${fork}`
+      const reason = `${route.repository} is read-only for this task${where}`
       await this.#denials.record(request, route, {ruleId: 'repository.read', reason, task})
       return this.#refuse(request, response, route, 403, reason)
     }

@@ -37,7 +37,7 @@ export class UpstreamClient {
    * Errors: UPSTREAM_UNKNOWN, UPSTREAM_UNREACHABLE, UPSTREAM_REFUSED, UPSTREAM_NOT_FOUND, UPSTREAM_FAILED, without secrets.
    */
   async ask(name: string, call: UpstreamCall): Promise<IncomingMessage> {
-    const upstream = this.#upstreams.get(name)
+    const upstream = await this.#upstreams.get(name)
     let answer = await this.#send(upstream, call)
     if (answer.statusCode === 401 && call.body === undefined) {
       const challenge = answer.headers['www-authenticate'] ?? ''

@@ -1,6 +1,8 @@
 import {isIPv4} from 'node:net'
-import {CageError, ExitCode} from '../../core/errors.js'
+import {CageError, ExitCode, messageOf} from '../../core/errors.js'
 import {upstreamName} from '../../policy/repository-name.js'
+import {githubRepository, type GithubRepository} from '../../policy/github-repository.js'
+import type {Fork} from '../github/forks.js'
 import type {GithubIdentity} from '../github/identity.js'
 import type {HostWay} from './connections.js'
 import {TokenCredential, type Credential} from './credential.js'
@@ -13,6 +15,8 @@ export interface UpstreamSetting {
   url: string
   /** token or `user:password` */
   credential?: string
+  /** nothing is ever pushed there */
+  readOnly?: boolean
   /** the operator's exact way to this host (`network.hosts`); absent = by name, public addresses only */
   address?: string
   port?: number
@@ -43,16 +47,36 @@ export interface Upstream {
   credential?: Credential
 }
 
+/** Where tasks push, found at GitHub. */
+export interface FoundFork {
+  /** https:// address */
+  url: string
+  upstream: Upstream
+}
+
+/** `host/path.git` of a fork and of the repository that it comes from. */
+export interface ForkNames {
+  name: string
+  of: string
+}
+
 /** The upstreams of this project with their credentials: in memory only, so a new process waits until it is told again. */
 export class Upstreams {
   readonly #identify: (settings: GithubSettings) => GithubIdentity
+  readonly #onFork: (fork: ForkNames) => Promise<void>
   #byName: ReadonlyMap<string, Upstream> | undefined
   #github: {settings: GithubSettings; identity: GithubIdentity} | undefined
+  #fork: Promise<Fork> | undefined
   #resolver: readonly string[] = []
   #allowAddresses: readonly string[] = []
 
-  constructor(identify: (settings: GithubSettings) => GithubIdentity) {
+  /** @param onFork done before the fork is used */
+  constructor(
+    identify: (settings: GithubSettings) => GithubIdentity,
+    onFork: (fork: ForkNames) => Promise<void>,
+  ) {
     this.#identify = identify
+    this.#onFork = onFork
   }
 
   /** Replaces everything. @returns the names. Errors: CONTROL_REQUEST, GITHUB_APP_KEY, CLASSIC_TOKEN */
@@ -66,6 +90,7 @@ export class Upstreams {
         ? known?.identity
         : this.#identify(github))
     const entries = upstreams.map((setting) => upstreamOf(setting, identity))
+    if (identity !== known?.identity || github?.forkOf !== known?.settings.forkOf) this.#fork = undefined
     this.#github = github && identity && {settings: github, identity}
     this.#byName = new Map(entries.map((upstream) => [upstream.name.toLowerCase(), upstream]))
     this.#resolver = resolver
@@ -98,11 +123,40 @@ export class Upstreams {
     return (await this.#github?.identity.end(task)) ?? 0
   }
 
-  /** Errors: UPSTREAM_UNKNOWN */
-  get(name: string): Upstream {
+  /** Errors: UPSTREAM_UNKNOWN, and those of `fork` for what may be it */
+  async get(name: string): Promise<Upstream> {
     const found = this.#byName?.get(name.toLowerCase())
     if (found) return found
+    if (this.#github?.settings.forkOf !== undefined && name.startsWith('github.com/')) {
+      const {upstream} = await this.fork().catch((cause: unknown) => {
+        throw new CageError(messageOf(cause), {code: 'UPSTREAM_FORK', cause})
+      })
+      if (upstream.name.toLowerCase() === name.toLowerCase()) return upstream
+    }
     throw unknown()
+  }
+
+  /** The fork that tasks push to: looked for once, and again after a failure. Errors: UPSTREAM_UNKNOWN, FORK_*, GITHUB_* */
+  async fork(): Promise<FoundFork> {
+    const {settings, identity} = this.#github ?? {}
+    const url = settings?.forkOf ?? ''
+    const of = githubRepository({kind: 'github', url})
+    const origin = this.#byName?.get(upstreamName(url)?.toLowerCase() ?? '')
+    if (!identity || !of || !origin) throw unknown()
+    const search = (this.#fork ??= this.#lookFor(identity, of, origin.name))
+    search.catch(() => {
+      if (this.#fork === search) this.#fork = undefined
+    })
+    const {owner, name, installation} = await search
+    const place = {repository: name, readOnly: false, ...(installation === undefined ? {} : {installation})}
+    const credential = new GithubCredential(identity, place)
+    return {url: addressOf({owner, name}), upstream: {...origin, ...placeOf({owner, name}), credential}}
+  }
+
+  async #lookFor(identity: GithubIdentity, of: GithubRepository, origin: string): Promise<Fork> {
+    const fork = await identity.findFork(of)
+    await this.#onFork({name: placeOf(fork).name, of: origin})
+    return fork
   }
 
   /** The text without anything that is secret. */
@@ -116,7 +170,7 @@ export class Upstreams {
 }
 
 function upstreamOf(
-  {url, credential, address, port, ca}: UpstreamSetting,
+  {url, credential, readOnly, address, port, ca}: UpstreamSetting,
   identity: GithubIdentity | undefined,
 ): Upstream {
   const name = upstreamName(url)
@@ -129,13 +183,13 @@ function upstreamOf(
     path: parsed.pathname.replace(/\/$/, ''),
     ...(address === undefined ? {} : {address}),
     ...(ca === undefined ? {} : {ca}),
-    ...credentialOf(parsed, credential, identity),
+    ...credentialOf(parsed, {credential, readOnly}, identity),
   }
 }
 
 function credentialOf(
   {hostname, pathname}: URL,
-  credential: string | undefined,
+  {credential, readOnly = false}: {credential: string | undefined; readOnly: boolean | undefined},
   identity: GithubIdentity | undefined,
 ): {credential?: Credential} {
   if (identity && hostname === 'github.com') {
@@ -144,9 +198,17 @@ function credentialOf(
         .split('/')
         .at(-1)
         ?.replace(/\.git$/, '') ?? ''
-    return {credential: new GithubCredential(identity, repository)}
+    return {credential: new GithubCredential(identity, {repository, readOnly})}
   }
   return credential === undefined ? {} : {credential: new TokenCredential(credential)}
+}
+
+function addressOf({owner, name}: GithubRepository): string {
+  return `https://github.com/${owner}/${name}.git`
+}
+
+function placeOf({owner, name}: GithubRepository): Pick<Upstream, 'name' | 'path'> {
+  return {name: `github.com/${owner}/${name}.git`, path: `/${owner}/${name}.git`}
 }
 
 function unknown(): CageError {
@@ -169,11 +231,12 @@ function checked(settings: unknown): UpstreamSettings {
     Array.isArray(upstreams) &&
     upstreams.every((one: Partial<Record<keyof UpstreamSetting, unknown>> | null) => {
       if (typeof one !== 'object' || one === null) return false
-      const {url, credential, address, port, ca} = one
+      const {url, credential, readOnly, address, port, ca} = one
       const isPort =
         port === undefined || (Number.isInteger(port) && Number(port) > 0 && Number(port) < 65536)
       const isAddress = address === undefined || (typeof address === 'string' && isIPv4(address))
-      return isText(url) && isOptional(credential) && isAddress && isPort && isOptional(ca)
+      const isFlag = readOnly === undefined || typeof readOnly === 'boolean'
+      return isText(url) && isOptional(credential) && isFlag && isAddress && isPort && isOptional(ca)
     })
   if (!fits) throw usage('the upstreams are not what they should be')
   const checkedSettings = settings as UpstreamSettings

@@ -60,14 +60,21 @@ export async function uploadPack(git: GitPrograms, fetch: UploadPack): Promise<n
   return bytes
 }
 
-/** The list of refs before a push, protocol version 0: there is no other for pushing. */
-export function receiveAdvertisement(known: Refs, format: ObjectFormat): Buffer {
+/**
+ * The list of refs before a push, protocol version 0: there is no other for pushing.
+ * @param origin of a fork: what is there as well, without a name (gitprotocol-pack, `.have`)
+ */
+export function receiveAdvertisement(known: Refs, format: ObjectFormat, origin: Refs = new Map()): Buffer {
   const refs = [...known].sort(([a], [b]) => (a < b ? -1 : 1))
   const capabilities = receiveCapabilities(format)
-  if (refs.length === 0)
-    return Buffer.concat([packet(`${zeroId(format)} capabilities^{}\0${capabilities}\n`), flush])
-  const lines = refs.map(([ref, id], index) =>
-    packet(index === 0 ? `${id} ${ref}\0${capabilities}\n` : `${id} ${ref}\n`),
+  const named = new Set(known.values())
+  const haves = [...new Set(origin.values())].filter((id) => !named.has(id))
+  const all = [
+    ...(refs.length === 0 ? [[zeroId(format), 'capabilities^{}']] : refs.map(([ref, id]) => [id, ref])),
+    ...haves.map((id) => [id, '.have']),
+  ]
+  const lines = all.map(([id, ref], index) =>
+    packet(`${id} ${ref}${index === 0 ? `\0${capabilities}` : ''}\n`),
   )
   return Buffer.concat([...lines, flush])
 }

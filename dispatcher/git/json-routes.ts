@@ -1,6 +1,13 @@
 import {CageError, ExitCode} from '../../core/errors.js'
 import type {JournalEntry} from '../journal/journal.js'
-import type {HeldDecision, HeldPush, InitRequest, ScanAnswer, ScanRequest} from '../socket-api.js'
+import type {
+  ForkRequest,
+  HeldDecision,
+  HeldPush,
+  InitRequest,
+  ScanAnswer,
+  ScanRequest,
+} from '../socket-api.js'
 import {plain} from '../wire/text.js'
 import type {GitService} from './service.js'
 
@@ -42,6 +49,9 @@ export async function answerJson(
       return {}
     case 'DELETE shares/':
       await service.shares.remove(name)
+      return {}
+    case 'PUT forks/':
+      await service.forks.put(name, (JSON.parse(await text()) as ForkRequest).of)
       return {}
     case 'POST journal/':
       await service.journal.append(JSON.parse(await text()) as JournalEntry)

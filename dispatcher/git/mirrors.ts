@@ -7,18 +7,29 @@ import type {GitGrant} from '../../policy/grant.js'
 import {zeroId, type ObjectFormat} from '../wire/receive-request.js'
 import {gitFailed, type GitPrograms} from './children.js'
 import {withFetchWay} from './fetch-way.js'
+import type {Forks} from './forks.js'
 import {NamedLocks} from './locks.js'
 import type {Refs, Repository, RepositoryStore} from './repositories.js'
 
 /** A copy of an upstream repository, and what the upstream said a moment ago. */
 export interface Mirror extends Advertisement {
   repository: Repository
+  /** of a fork: what the upstream that it comes from said a moment ago */
+  origin?: Advertisement
+}
+
+/** What a push is judged against. */
+export interface Known {
+  refs: Refs
+  /** of a fork: where what it comes from stands, under names of its own; empty for all else */
+  origin: Refs
 }
 
 export interface MirrorParts {
   git: GitPrograms
   repositories: RepositoryStore
   gate: SocketClient
+  forks: Forks
   volume: string
   /** what the upstream has now: called after each time it was asked */
   onFresh: (repository: Repository, refs: Refs) => Promise<void>
@@ -27,6 +38,10 @@ export interface MirrorParts {
 
 /** how long a mirror may be behind while nobody needs what it lacks */
 const CATCH_UP_MS = 10_000
+/** in the copy of a fork: the refs of what it was forked from, which it may build on */
+export const ORIGIN = 'refs/origin/'
+const OWN_SPECS = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*']
+const ORIGIN_SPECS = [`+refs/heads/*:${ORIGIN}heads/*`, `+refs/tags/*:${ORIGIN}tags/*`]
 
 /**
  * Copies of upstream repositories, for this container alone: base of thin packs, and what need not be scanned because it is
@@ -41,6 +56,8 @@ export class Mirrors {
   readonly #upstream = new Map<string, Refs>()
   /** a mirror's own refs: nobody else changes them */
   readonly #own = new Map<string, Refs>()
+  /** below ORIGIN, of forks */
+  readonly #origin = new Map<string, Refs>()
   readonly #catchingUp = new Set<string>()
 
   constructor(parts: MirrorParts) {
@@ -52,28 +69,41 @@ export class Mirrors {
    * was; one that this grant may push is brought here first, because the client knows its new commits.
    * Errors: UPSTREAM_*
    */
-  async offer(name: string, grant: GitGrant): Promise<{refs: Refs; format: ObjectFormat}> {
+  async offer(name: string, grant: GitGrant): Promise<Known & {format: ObjectFormat}> {
     const said = await this.advertisement(name, 'git-receive-pack')
     const repository = await this.#parts.repositories.find(name)
-    if (repository?.format !== said.format) return this.#bring(name, said)
+    const {format} = said
+    if (repository?.format !== format)
+      return {format, ...(await this.#knownOf(await this.#bring(name, said)))}
     this.#upstream.set(name, said.refs)
-    const {refs, behind} = await this.known(repository)
+    const {refs, origin, behind} = await this.known(repository)
     const isOwn = (ref: string) =>
       grant.push.refs.includes(ref) || (ref.startsWith('refs/tags/') && grant.push.tags.length > 0)
-    if ([...said.refs].some(([ref, id]) => isOwn(ref) && refs.get(ref) !== id)) return this.#bring(name, said)
+    if ([...said.refs].some(([ref, id]) => isOwn(ref) && refs.get(ref) !== id))
+      return {format, ...(await this.#knownOf(await this.#bring(name, said)))}
     if (behind) this.#catchUp(name)
     await this.#parts.onFresh(repository, said.refs)
-    return {refs, format: said.format}
+    return {refs, origin, format}
   }
 
-  /** Refs that are here and that the upstream still has; of those it moved the commits that are here. */
-  async known(repository: Repository): Promise<{refs: Refs; behind: boolean}> {
+  /**
+   * Refs that are here and that the upstream still has; of those it moved the commits that are here. What a fork comes
+   * from is not asked before each push, so a fork always counts as behind.
+   */
+  async known(repository: Repository): Promise<Known & {behind: boolean}> {
     const {name} = repository
     const said = this.#upstream.get(name)
-    if (!said) return {refs: (await this.refresh(name, 'git-receive-pack')).refs, behind: false}
+    if (!said) return {...(await this.#knownOf(await this.refresh(name, 'git-receive-pack'))), behind: false}
     const own = this.#own.get(name) ?? (await this.#locks.hold([name], () => this.#readRefs(repository)))
     const refs = new Map([...own].filter(([ref]) => said.has(ref)))
-    return {refs, behind: [...said].some(([ref, id]) => refs.get(ref) !== id)}
+    const isBehind = [...said].some(([ref, id]) => refs.get(ref) !== id)
+    const isFork = this.#parts.forks.originOf(name) !== undefined
+    return {refs, origin: await this.#originRefs(repository), behind: isBehind || isFork}
+  }
+
+  /** The same after the upstream was asked, and everything new fetched. Errors: UPSTREAM_* */
+  async refreshed(repository: Repository): Promise<Known> {
+    return this.#knownOf(await this.refresh(repository.name, 'git-receive-pack'))
   }
 
   /**
@@ -85,10 +115,22 @@ export class Mirrors {
   }
 
   async #bring(name: string, said: Advertisement): Promise<Mirror> {
-    const repository = await this.#locks.hold([name], () => this.#follow(name, said))
+    const {repository, origin} = await this.#locks.hold([name], () => this.#follow(name, said))
     this.#upstream.set(name, said.refs)
     await this.#parts.onFresh(repository, said.refs)
-    return {...said, repository}
+    return {...said, repository, ...(origin ? {origin} : {})}
+  }
+
+  async #knownOf({repository, refs}: Mirror): Promise<Known> {
+    return {refs, origin: await this.#originRefs(repository)}
+  }
+
+  async #originRefs(repository: Repository): Promise<Refs> {
+    const {name} = repository
+    if (this.#parts.forks.originOf(name) === undefined) return new Map()
+    const refs = this.#origin.get(name) ?? (await this.#parts.repositories.refs(repository, [ORIGIN]))
+    this.#origin.set(name, refs)
+    return refs
   }
 
   /** Later, and once for all who asked meanwhile. */
@@ -142,19 +184,40 @@ export class Mirrors {
       })
   }
 
-  async #follow(name: string, {refs, format, head}: Advertisement): Promise<Repository> {
+  async #follow(
+    name: string,
+    {refs, format, head}: Advertisement,
+  ): Promise<Pick<Mirror, 'repository' | 'origin'>> {
     const {repositories, git} = this.#parts
     const branch = head?.slice('refs/heads/'.length)
     const repository =
       (await repositories.find(name)) ?? (await repositories.init(name, branch ?? 'main', format)).repository
     if (repository.format !== format)
       throw new CageError(`the upstream has changed to ${format} object ids`, {code: 'UPSTREAM_ANSWER'})
+    const origin = await this.#followOrigin(repository)
     const changed = differences(await repositories.refs(repository), refs, zeroId(format))
-    if (changed.size > 0 && !(await this.#moveRefs(repository, changed))) await this.#fetch(repository)
+    if (changed.size > 0 && !(await this.#moveRefs(repository, changed)))
+      await this.#fetch(repository, name, OWN_SPECS)
     this.#own.delete(name)
     if (head !== undefined && (await repositories.defaultRef(repository)) !== head)
       await git.ok(['symbolic-ref', 'HEAD', head], {directory: repository.directory})
-    return repository
+    return {repository, ...(origin ? {origin} : {})}
+  }
+
+  async #followOrigin(repository: Repository): Promise<Advertisement | undefined> {
+    const {repositories, forks} = this.#parts
+    const {name, format} = repository
+    const origin = forks.originOf(name)
+    if (origin === undefined) return undefined
+    const said = await this.advertisement(origin, 'git-upload-pack')
+    if (said.format !== format)
+      throw new CageError('the fork and its upstream have different object ids', {code: 'UPSTREAM_ANSWER'})
+    const now = new Map([...said.refs].map(([ref, id]) => [ref.replace('refs/', ORIGIN), id]))
+    const changed = differences(await repositories.refs(repository, [ORIGIN]), now, zeroId(format))
+    if (changed.size > 0 && !(await this.#moveRefs(repository, changed)))
+      await this.#fetch(repository, origin, ORIGIN_SPECS)
+    this.#origin.delete(name)
+    return said
   }
 
   /** Without asking the upstream, when what it has now is here already. */
@@ -178,11 +241,11 @@ export class Mirrors {
   }
 
   /** Old history of an upstream may break rules that new objects must keep, so it is not judged here. */
-  async #fetch(repository: Repository): Promise<void> {
+  async #fetch(repository: Repository, from: string, specs: readonly string[]): Promise<void> {
     const {git, gate, volume} = this.#parts
     if (await isNearlyFull(volume))
       throw new CageError('the dispatcher volume is full', {code: 'UPSTREAM_NO_SPACE'})
-    await withFetchWay(gate, repository.name, async (url) => {
+    await withFetchWay(gate, from, async (url) => {
       const args = [
         ...['-c', 'http.followRedirects=false', '-c', 'transfer.fsckObjects=false'],
         ...['-c', 'fetch.unpackLimit=1', '-c', 'protocol.version=2'],
@@ -195,7 +258,7 @@ export class Mirrors {
           '--no-tags',
           '--force',
         ],
-        ...['--', url, '+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
+        ...['--', url, ...specs],
       ]
       const {code, stderr} = await git.run(args, {directory: repository.directory, allowHttp: true})
       // The address holds a nonce: what git says about it is not repeated.

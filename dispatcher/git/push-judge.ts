@@ -5,6 +5,7 @@ import {inspect, type Inspection} from './inspect.js'
 import {PushRefused, type Problem} from './problem.js'
 import type {PushProgress} from './push-record.js'
 import {inspectionRules, type PushEngineParts, type PushSession} from './push-session.js'
+import type {Known} from './mirrors.js'
 import type {Refs} from './repositories.js'
 import {judgeAge, judgeFastForward, Names, strangersIn} from './verdict.js'
 
@@ -50,12 +51,12 @@ export class PushJudge {
   async judge(quarantine: string | undefined): Promise<Judgement> {
     const {parts, session, request, names} = this.#options
     const {repository} = session
-    const {refs, behind} = await parts.refs.known(repository)
-    const isStale = judgeAge(request.commands, refs, repository.format, names).length > 0
-    if (!behind && !isStale) return this.#examine(refs, quarantine)
+    const {behind, ...known} = await parts.refs.known(repository)
+    const isStale = judgeAge(request.commands, known.refs, repository.format, names).length > 0
+    if (!behind && !isStale) return this.#examine(known, quarantine)
     if (!isStale) {
       try {
-        const judgement = await this.#examine(refs, quarantine)
+        const judgement = await this.#examine(known, quarantine)
         if (isClean(judgement, this.#options.progress.inspection)) return judgement
       } catch (error) {
         if (!(error instanceof PushRefused)) throw error
@@ -64,7 +65,7 @@ export class PushJudge {
     return this.#examine(await parts.refs.refresh(repository), quarantine)
   }
 
-  async #examine(known: Refs, quarantine: string | undefined): Promise<Judgement> {
+  async #examine({refs: known, origin}: Known, quarantine: string | undefined): Promise<Judgement> {
     const {parts, session, request, names, progress, signal, onObjects} = this.#options
     const {grant, repository} = session
     const zero = zeroId(repository.format)
@@ -80,7 +81,7 @@ export class PushJudge {
       repository,
       quarantine,
       tips: tips.map(({ref, new: object}) => ({ref, object})),
-      known,
+      known: new Map([...known, ...origin]),
       rules: inspectionRules(grant),
       signal,
       onProgress: onObjects,

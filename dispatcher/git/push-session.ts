@@ -11,7 +11,8 @@ import type {InspectionRules} from './inspect.js'
 import type {NamedLocks, Places} from './locks.js'
 import type {HeldPushes} from './held.js'
 import type {DiskShares} from './shares.js'
-import type {Refs, Repository} from './repositories.js'
+import type {Known} from './mirrors.js'
+import type {Repository} from './repositories.js'
 
 /** The person's own history is scanned for a while, to warn; seeding thousands of commits must not wait for it. */
 const OPERATOR_SCAN = {milliseconds: 8000, blobBytes: 4 * 1024 * 1024}
@@ -34,9 +35,9 @@ export interface PushSession {
 /** The refs against which a push is judged. */
 export interface KnownRefs {
   /** `behind`: a copy of an upstream that has moved on since; its objects are not here */
-  known: (repository: Repository) => Promise<{refs: Refs; behind: boolean}>
+  known: (repository: Repository) => Promise<Known & {behind: boolean}>
   /** asks the upstream of a copy, and fetches what is new; the same again for a repository of this volume */
-  refresh: (repository: Repository) => Promise<Refs>
+  refresh: (repository: Repository) => Promise<Known>
 }
 
 export interface PushEngineParts {

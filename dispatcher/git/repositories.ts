@@ -124,13 +124,11 @@ export class RepositoryStore {
       : join(this.#volume, 'repositories', name)
   }
 
-  async refs(repository: Repository): Promise<Refs> {
-    const text = await this.#git.ok(
-      ['for-each-ref', '--format=%(objectname) %(refname)', 'refs/heads', 'refs/tags'],
-      {
-        directory: repository.directory,
-      },
-    )
+  /** @param below folders of refs; branches and tags when absent */
+  async refs(repository: Repository, below: readonly string[] = ['refs/heads', 'refs/tags']): Promise<Refs> {
+    const text = await this.#git.ok(['for-each-ref', '--format=%(objectname) %(refname)', ...below], {
+      directory: repository.directory,
+    })
     return new Map(
       text
         .split('\n')

@@ -11,6 +11,7 @@ import {bodyOf, bytesOf, forget} from './body.js'
 import {receiveAdvertisement, uploadPack} from './fetch.js'
 import {answerJson} from './json-routes.js'
 import {Places} from './locks.js'
+import {ORIGIN} from './mirrors.js'
 import type {Repository} from './repositories.js'
 import type {GitService} from './service.js'
 
@@ -110,8 +111,8 @@ class GateRoutes {
 
   async #receiveAdvertisement(name: string, grant: GitGrant): Promise<Buffer> {
     if (name.includes('/')) {
-      const {refs, format} = await this.#service.mirrors.offer(name, grant)
-      return receiveAdvertisement(refs, format)
+      const {refs, format, origin} = await this.#service.mirrors.offer(name, grant)
+      return receiveAdvertisement(refs, format, origin)
     }
     const repository = await this.#repository(name)
     return receiveAdvertisement(await this.#service.repositories.refs(repository), repository.format)
@@ -122,12 +123,25 @@ class GateRoutes {
     if (name.includes('/')) {
       const known = await repositories.find(name)
       const before = known ? await repositories.refs(known) : new Map<string, string>()
-      const {repository, refs, head} = await mirrors.refresh(name, 'git-upload-pack')
+      const originBefore = known ? await repositories.refs(known, [ORIGIN]) : new Map<string, string>()
+      const {repository, refs, head, origin} = await mirrors.refresh(name, 'git-upload-pack')
+      const defaultRef = head ?? (await repositories.defaultRef(repository))
       return {
         repository: name,
-        head: head ?? (await repositories.defaultRef(repository)),
+        head: defaultRef,
         refs: Object.fromEntries(refs),
         before: Object.fromEntries(before),
+        ...(origin
+          ? {
+              origin: {
+                head: origin.head ?? defaultRef,
+                refs: Object.fromEntries(origin.refs),
+                before: Object.fromEntries(
+                  [...originBefore].map(([ref, id]) => [ref.replace(ORIGIN, 'refs/'), id]),
+                ),
+              },
+            }
+          : {}),
       }
     }
     const repository = await this.#repository(name)

@@ -13,6 +13,7 @@ import {OpenIntents} from '../journal/intents.js'
 import {GitPrograms} from './children.js'
 import {DocumentFiles} from './documents.js'
 import {FetchLog} from './fetch-log.js'
+import {Forks} from './forks.js'
 import {writeDurably} from '../../core/durable-file.js'
 import {HeldPushes} from './held.js'
 import {IssuedValues} from './issued.js'
@@ -50,6 +51,7 @@ export interface GitService {
   issued: IssuedValues
   held: HeldPushes
   shares: DiskShares
+  forks: Forks
 }
 
 /** The scanner counts its own work; one that still took longer than this is broken, also on a busy machine. */
@@ -76,7 +78,9 @@ export async function openGitService({
   await intents.open((name) => hostedRefs(repositories, name))
   const gate = new SocketClient(gateSocket, 'gate')
   const onFresh = (repository: Repository, refs: Refs) => intents.settle(repository.name, refs)
-  const mirrors = new Mirrors({git, repositories, gate, volume, onFresh, log})
+  const forks = new Forks(join(volume, 'forks.json'))
+  await forks.load()
+  const mirrors = new Mirrors({git, repositories, gate, forks, volume, onFresh, log})
   const remote = new SmartHttpUpstream({git, mirrors, gate, log})
   const scan = new ThreadScanPool({
     module: scanModule,
@@ -99,11 +103,11 @@ export async function openGitService({
       known: async (repository) =>
         isMirror(repository)
           ? mirrors.known(repository)
-          : {refs: await repositories.refs(repository), behind: false},
+          : {refs: await repositories.refs(repository), origin: new Map(), behind: false},
       refresh: async (repository) =>
         isMirror(repository)
-          ? (await mirrors.refresh(repository.name, 'git-receive-pack')).refs
-          : repositories.refs(repository),
+          ? mirrors.refreshed(repository)
+          : {refs: await repositories.refs(repository), origin: new Map()},
     },
     journal,
     scan,
@@ -132,6 +136,7 @@ export async function openGitService({
     issued,
     held,
     shares,
+    forks,
   }
 }
 

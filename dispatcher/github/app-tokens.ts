@@ -17,8 +17,10 @@ export interface AppIdentity {
 export interface TokenWish {
   /** the task, or the project's name for the dispatcher's own copy */
   owner: string
-  /** name of the repository, without its owner */
-  repository: string
+  /** absent = the one of the project's settings */
+  installation?: number
+  /** name of the repository, without its owner; absent = all that the installation has */
+  repository?: string
   /** as much of this as the installation holds */
   permissions: Permissions
   /** without these there is no token */
@@ -47,7 +49,7 @@ export class AppTokens {
   readonly #api: ApiClient
   readonly #clock: Clock
   readonly #held = new Map<string, {owner: string; token: Promise<Held>; value?: string}>()
-  #granted: {permissions: Promise<Permissions>; until: number} | undefined
+  readonly #granted = new Map<number, {permissions: Promise<Permissions>; until: number}>()
 
   constructor(identity: AppIdentity, api: ApiClient, clock: Clock) {
     this.#identity = identity
@@ -58,7 +60,8 @@ export class AppTokens {
 
   /** Errors: GITHUB_APP_REFUSED, GITHUB_APP_PERMISSION, GITHUB_UNREACHABLE */
   async token(wish: TokenWish): Promise<string> {
-    const id = JSON.stringify([wish.owner, wish.repository, wish.permissions])
+    const {owner, installation = null, repository = null, permissions} = wish
+    const id = JSON.stringify([owner, installation, repository, permissions])
     const known = this.#held.get(id)
     const held = await known?.token.catch(() => undefined)
     if (held && held.until - EARLY_MS > this.#clock.now()) return held.token
@@ -104,44 +107,60 @@ export class AppTokens {
     return ended.filter((done) => !done).length
   }
 
-  async #make({repository, permissions, required}: TokenWish): Promise<Held> {
-    const granted = await this.#permissions()
+  /** Errors: GITHUB_APP_PERMISSION, GITHUB_APP_REFUSED, GITHUB_UNREACHABLE */
+  async requirePermissions(
+    {permissions, required}: Pick<TokenWish, 'permissions' | 'required'>,
+    installation: number,
+  ): Promise<Permissions> {
+    const granted = await this.#permissions(installation)
     const missing = required.find((name) => !covers(granted[name], permissions[name] ?? 'read'))
-    if (missing !== undefined)
-      throw new CageError(
-        `the GitHub App of this project lacks the permission ${missing}: ${permissions[missing] ?? 'read'}; a person has to give it`,
-        {code: 'GITHUB_APP_PERMISSION', exitCode: ExitCode.precondition},
-      )
+    if (missing === undefined) return granted
+    throw new CageError(
+      `the GitHub App of this project lacks the permission ${missing}: ${permissions[missing] ?? 'read'}; a person has to give it`,
+      {code: 'GITHUB_APP_PERMISSION', exitCode: ExitCode.precondition},
+    )
+  }
+
+  /** Where the app is installed and works. Errors: GITHUB_APP_REFUSED, GITHUB_UNREACHABLE */
+  async installations(): Promise<{id: number; account: string}[]> {
+    const answer = await this.#asApp('GET', '/app/installations?per_page=100')
+    const list = json(answer)
+    if (answer.status !== 200 || !Array.isArray(list)) throw refused(answer.status)
+    return (list as {id?: unknown; account?: {login?: unknown} | null; suspended_at?: unknown}[]).flatMap(
+      ({id, account, suspended_at: suspended}) =>
+        typeof id === 'number' && typeof account?.login === 'string' && (suspended ?? null) === null
+          ? [{id, account: account.login}]
+          : [],
+    )
+  }
+
+  async #make(wish: TokenWish): Promise<Held> {
+    const {installation = this.#identity.installation, repository, permissions} = wish
+    const granted = await this.requirePermissions(wish, installation)
     const asked = Object.entries(permissions).flatMap(([name, level]) => {
       const most = granted[name]
       return most === undefined ? [] : [[name, covers(most, level) ? level : most]]
     })
-    const answer = await this.#asApp(
-      'POST',
-      `/app/installations/${this.#identity.installation}/access_tokens`,
-      {
-        repositories: [repository],
-        permissions: Object.fromEntries(asked) as Permissions,
-      },
-    )
+    const answer = await this.#asApp('POST', `/app/installations/${installation}/access_tokens`, {
+      ...(repository === undefined ? {} : {repositories: [repository]}),
+      permissions: Object.fromEntries(asked) as Permissions,
+    })
     const {token, expires_at: expires} = json(answer) as {token?: unknown; expires_at?: unknown}
     if (answer.status !== 201 || typeof token !== 'string') throw refused(answer.status)
     const until = typeof expires === 'string' ? Date.parse(expires) : Number.NaN
     return {token, until: Number.isFinite(until) ? until : this.#clock.now() + 30 * 60_000}
   }
 
-  async #permissions(): Promise<Permissions> {
-    if (!this.#granted || this.#granted.until < this.#clock.now()) {
-      const permissions = this.#asApp('GET', `/app/installations/${this.#identity.installation}`).then(
-        (answer) => {
-          if (answer.status !== 200) throw refused(answer.status)
-          return (json(answer) as {permissions?: Permissions}).permissions ?? {}
-        },
-      )
-      this.#granted = {permissions, until: this.#clock.now() + GRANTED_MS}
-      permissions.catch(() => (this.#granted = undefined))
-    }
-    return this.#granted.permissions
+  #permissions(installation: number): Promise<Permissions> {
+    const known = this.#granted.get(installation)
+    if (known && known.until >= this.#clock.now()) return known.permissions
+    const permissions = this.#asApp('GET', `/app/installations/${installation}`).then((answer) => {
+      if (answer.status !== 200) throw refused(answer.status)
+      return (json(answer) as {permissions?: Permissions}).permissions ?? {}
+    })
+    this.#granted.set(installation, {permissions, until: this.#clock.now() + GRANTED_MS})
+    permissions.catch(() => this.#granted.delete(installation))
+    return permissions
   }
 
   #asApp(method: string, target: string, body?: unknown): Promise<ApiAnswer> {

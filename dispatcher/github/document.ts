@@ -11,6 +11,7 @@ import {parse} from 'graphql/language/parser.js'
 import {print} from 'graphql/language/printer.js'
 import {visit} from 'graphql/language/visitor.js'
 import {valueFromASTUntyped} from 'graphql/utilities/valueFromASTUntyped.js'
+import type {GithubRepository} from '../../policy/github-repository.js'
 import {ApiDenied} from './denied.js'
 import {checkFields, type CheckedInput, type TaskBranches} from './fields.js'
 import {mutations, type MutationRule, type NodeRule} from './mutations.js'
@@ -33,10 +34,8 @@ export interface GraphqlRequest {
   body: string
 }
 
-export interface OwnRepository extends TaskBranches {
-  owner: string
-  name: string
-}
+/** Where the task's pull request leads to. */
+export interface OwnRepository extends TaskBranches, GithubRepository {}
 
 type Variables = Record<string, unknown>
 

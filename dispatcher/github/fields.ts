@@ -1,17 +1,21 @@
+import type {GithubRepository} from '../../policy/github-repository.js'
 import {ApiDenied} from './denied.js'
 
 /**
  * What one field of a write may hold. `text` is shown to others and therefore filtered; `word` is a short line such as
- * a path; `branch` and `base` are those of the task; `verdict` is what a review says; a list names the values.
+ * a path; `branch` and `base` are those of the task; `helpers` is whether people at the upstream may push to the branch of
+ * a pull request; `verdict` is what a review says; a list names the values.
  */
 export type FieldRule =
-  'text' | 'word' | 'number' | 'flag' | 'branch' | 'base' | 'verdict' | readonly string[]
+  'text' | 'word' | 'number' | 'flag' | 'branch' | 'base' | 'helpers' | 'verdict' | readonly string[]
 
 export type Fields = Readonly<Record<string, FieldRule>>
 
 export interface TaskBranches {
   branch: string
   base: string
+  /** that the branch is in; absent = it is in the repository itself */
+  fork?: GithubRepository
 }
 
 export interface CheckedInput {
@@ -35,10 +39,18 @@ export function checkFields(
     if (rule === undefined) throw new ApiDenied('github.field', `a task may not set ${shown(name)} here`)
     if (value === null) continue
     checkField(name, rule, value, task)
-    checked.values[name] = value
+    checked.values[name] = rule === 'branch' ? headOf(task) : value
     if (rule === 'text') checked.texts.push({field: name, text: value as string})
   }
+  // GitHub asks for more than the task's token has before it lets others push to a fork, and the default is that they may.
+  if (task.fork)
+    for (const [name, rule] of Object.entries(fields)) if (rule === 'helpers') checked.values[name] = false
   return checked
+}
+
+/** How GitHub calls the task's branch where pull requests lead to. */
+function headOf({branch, fork}: TaskBranches): string {
+  return fork ? `${fork.owner}:${branch}` : branch
 }
 
 function checkField(name: string, rule: FieldRule, value: unknown, task: TaskBranches): void {
@@ -56,10 +68,12 @@ function checkField(name: string, rule: FieldRule, value: unknown, task: TaskBra
       if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw wrong('a whole number')
       return
     case 'flag':
+    case 'helpers':
       if (typeof value !== 'boolean') throw wrong('true or false')
       return
     case 'branch':
-      if (value !== task.branch) throw wrong(`the branch of this task, ${task.branch}`)
+      if (value !== task.branch && value !== headOf(task))
+        throw wrong(`the branch of this task, ${headOf(task)}`)
       return
     case 'base':
       if (value !== task.base) throw wrong(`the base of this task, ${task.base}`)

@@ -1,12 +1,13 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
 import {CageError, messageOf} from '../../core/errors.js'
-import {githubRepository} from '../../policy/github-repository.js'
+import {githubRepository, pushedRepository, type GithubRepository} from '../../policy/github-repository.js'
 import type {GitGrant} from '../../policy/grant.js'
 import {ulid} from '../wire/ulid.js'
 import {passedHeaders, refuseApi} from './answers.js'
 import type {ApiAnswer, ApiClient, ApiRequest} from './api-client.js'
 import {apiHost} from './app-tokens.js'
 import {ApiDenied} from './denied.js'
+import type {OwnRepository} from './document.js'
 import {relayFile} from './files.js'
 import type {GithubIdentity} from './identity.js'
 import {ApiJudge, type Asking, type Judged, type JudgeOptions} from './judge.js'
@@ -52,8 +53,7 @@ export class ApiGateway {
           'the upstream of this project is not GitHub, so its API is closed',
           404,
         )
-      const {branch, base, github: rights} = grant
-      const asking = {grant, rights, task: {...own, branch, base}}
+      const asking = {grant, rights: grant.github, task: ownRepository(grant, own)}
       const judged = await this.#judge.judge(asking, {method, target, headers, body}, this.#asker(asking))
       await this.#send(asking, judged, common, response)
     } catch (error) {
@@ -168,6 +168,11 @@ export class ApiGateway {
     if (!secrets.some((secret) => text.includes(secret))) return text
     return Buffer.from(secrets.reduce((clean, secret) => clean.replaceAll(secret, HIDDEN), text.toString()))
   }
+}
+
+function ownRepository({branch, base, upstream}: GitGrant, own: GithubRepository): OwnRepository {
+  const fork = upstream.fork === undefined ? undefined : pushedRepository(upstream)
+  return {...own, branch, base, ...(fork ? {fork} : {})}
 }
 
 /** `GET /user`, which GitHub does not answer for apps. */

@@ -1,14 +1,20 @@
 import type {Clock} from '../../core/clock.js'
 import {CageError, ExitCode} from '../../core/errors.js'
 import type {GithubWrite} from '../../policy/grant.js'
+import type {GithubRepository} from '../../policy/github-repository.js'
 import type {ApiClient} from './api-client.js'
 import {AppTokens, type AppIdentity, type Permissions} from './app-tokens.js'
+import {forkOfApp, forkOfPerson, type Fork} from './forks.js'
 
 /** One request of git; `task` absent = for the dispatcher's own copy. */
 export interface GitUse {
   task?: string
   repository: string
   writes: boolean
+  /** nobody ever pushes there */
+  readOnly: boolean
+  /** absent = the one of the project's settings */
+  installation?: number
 }
 
 /** Who the dispatcher is at GitHub: an app, or the owner of one token. Values stay in this process. */
@@ -17,6 +23,8 @@ export interface GithubIdentity {
   apiToken(use: {task: string; repository: string; writes: readonly GithubWrite[]}): Promise<string>
   /** GitHub answered 401 to it. @returns whether another one can be had */
   refused(token: string): boolean
+  /** The fork of a repository that tasks push to. Errors: FORK_*, GITHUB_* */
+  findFork(of: GithubRepository): Promise<Fork>
   /** @returns how many tokens could not be ended now */
   end(task: string): Promise<number>
   /** every value that was in use, for redaction */
@@ -27,14 +35,26 @@ export class AppIdentityAtGithub implements GithubIdentity {
   readonly #tokens: AppTokens
   /** ended ones too: an answer may still quote them */
   readonly #seen = new Set<string>()
+  readonly #api: ApiClient
 
   constructor(identity: AppIdentity, api: ApiClient, clock: Clock) {
+    this.#api = api
     this.#tokens = new AppTokens(identity, api, clock)
   }
 
-  gitToken({task, repository, writes}: GitUse): Promise<string> {
-    const permissions: Permissions = {contents: task === undefined && !writes ? 'read' : 'write'}
-    return this.#take({owner: task ?? '', repository, permissions, required: ['contents']})
+  gitToken({task, repository, writes, readOnly, installation}: GitUse): Promise<string> {
+    const isReading = readOnly || (task === undefined && !writes)
+    return this.#take({
+      owner: task ?? '',
+      repository,
+      permissions: {contents: isReading ? 'read' : 'write'},
+      required: ['contents'],
+      ...(installation === undefined ? {} : {installation}),
+    })
+  }
+
+  findFork(of: GithubRepository): Promise<Fork> {
+    return forkOfApp(this.#tokens, (wish) => this.#take(wish), this.#api, of)
   }
 
   apiToken({
@@ -85,10 +105,16 @@ export class AppIdentityAtGithub implements GithubIdentity {
 /** One fine-grained token for everything: what it may do is what GitHub's page says, not what the task may. */
 export class TokenIdentityAtGithub implements GithubIdentity {
   readonly #token: string
+  readonly #api: ApiClient
 
-  constructor(token: string, allowClassic: boolean) {
+  constructor(token: string, allowClassic: boolean, api: ApiClient) {
     if (isClassicToken(token) && !allowClassic) throw classicRefused()
     this.#token = token
+    this.#api = api
+  }
+
+  findFork(of: GithubRepository): Promise<Fork> {
+    return forkOfPerson(this.#token, this.#api, of)
   }
 
   gitToken(): Promise<string> {

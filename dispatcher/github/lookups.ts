@@ -1,4 +1,5 @@
 import type {Clock} from '../../core/clock.js'
+import type {GithubRepository} from '../../policy/github-repository.js'
 import {ApiDenied} from './denied.js'
 import type {OwnRepository} from './document.js'
 import type {NodeRule} from './mutations.js'
@@ -13,6 +14,9 @@ export type Subject = 'pull request' | 'issue' | 'other'
 interface Pull {
   headRefName: string
   isCrossRepository: boolean
+  /** null once it is gone, or when the task's token does not see it */
+  headRepository: {nameWithOwner: string} | null
+  headRepositoryOwner: {login: string} | null
   repository: {nameWithOwner: string}
 }
 
@@ -26,7 +30,8 @@ interface Node {
   commentIssue?: {number: number} | null
 }
 
-const PULL = '{headRefName isCrossRepository repository{nameWithOwner}}'
+const HEAD = 'headRefName isCrossRepository headRepository{nameWithOwner} headRepositoryOwner{login}'
+const PULL = `{${HEAD} repository{nameWithOwner}}`
 /** Valid in GitHub's schema, which a test looks at. */
 export const aboutNode = `query($id: ID!) {
   node(id: $id) {
@@ -40,7 +45,7 @@ export const aboutNode = `query($id: ID!) {
     ... on Label {repository{nameWithOwner}}
     ... on Milestone {repository{nameWithOwner}}
     ... on Release {repository{nameWithOwner}}
-    ... on PullRequest {headRefName isCrossRepository}
+    ... on PullRequest {${HEAD}}
     ... on IssueComment {viewerDidAuthor commentPull: pullRequest${PULL} commentIssue: issue{number}}
     ... on PullRequestReview {viewerDidAuthor ownPull: pullRequest${PULL}}
     ... on PullRequestReviewComment {viewerDidAuthor ownPull: pullRequest${PULL}}
@@ -140,7 +145,7 @@ export class Lookups {
       case 'own run': {
         const run = await this.#thing(ask, `${root}/actions/runs/${value}`)
         const head = run['head_repository'] as {full_name?: unknown} | null
-        if (run['head_branch'] !== task.branch || !isRepository(task, head?.full_name))
+        if (run['head_branch'] !== task.branch || !isRepository(task.fork ?? task, head?.full_name))
           throw new ApiDenied('github.own', `this run is not one of the branch of this task, ${task.branch}`)
         return 'other'
       }
@@ -174,12 +179,22 @@ export class Lookups {
 function isOwnPull(task: OwnRepository, pull: Pull | null | undefined): boolean {
   return (
     pull?.headRefName === task.branch &&
-    !pull.isCrossRepository &&
-    isRepository(task, pull.repository.nameWithOwner)
+    isRepository(task, pull.repository.nameWithOwner) &&
+    (task.fork ? comesFrom(task.fork, pull) : !pull.isCrossRepository)
   )
 }
 
-function isRepository({owner, name}: OwnRepository, full: unknown): boolean {
+/** Of one repository an account has one fork, so its owner is enough where a private fork is not shown. */
+function comesFrom(fork: GithubRepository, pull: Pull): boolean {
+  const {isCrossRepository, headRepository, headRepositoryOwner} = pull
+  return (
+    isCrossRepository &&
+    headRepositoryOwner?.login.toLowerCase() === fork.owner.toLowerCase() &&
+    (headRepository === null || isRepository(fork, headRepository.nameWithOwner))
+  )
+}
+
+function isRepository({owner, name}: GithubRepository, full: unknown): boolean {
   return typeof full === 'string' && full.toLowerCase() === `${owner}/${name}`.toLowerCase()
 }
 

@@ -47,7 +47,7 @@ export const mutations: Readonly<Record<string, MutationRule>> = {
       headRefName: 'branch',
       baseRefName: 'base',
       draft: 'flag',
-      maintainerCanModify: 'flag',
+      maintainerCanModify: 'helpers',
     },
     required: ['title', 'headRefName', 'baseRefName'],
   },

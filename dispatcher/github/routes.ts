@@ -152,7 +152,14 @@ export const routes: readonly Route[] = [
   write(
     'POST :r/pulls',
     'pr.create',
-    {title: 'text', body: 'text', head: 'branch', base: 'base', draft: 'flag', maintainer_can_modify: 'flag'},
+    {
+      title: 'text',
+      body: 'text',
+      head: 'branch',
+      base: 'base',
+      draft: 'flag',
+      maintainer_can_modify: 'helpers',
+    },
     {required: ['title', 'head', 'base']},
   ),
   write(

@@ -26,6 +26,8 @@ export interface Comparison {
   farEnd: FarEnd
   branch: string
   base: string
+  /** object id of the base, where the far end has no branch of this name */
+  baseTip?: string
   receive?: ReceiveOptions
 }
 
@@ -71,7 +73,7 @@ interface Tips {
 }
 
 async function inspect<T>(
-  {local, farEnd, branch, base, receive = {}}: Comparison,
+  {local, farEnd, branch, base, baseTip: given, receive = {}}: Comparison,
   work: (quarantine: Quarantine, tips: Tips, change: BranchChange) => Promise<T>,
 ): Promise<T> {
   const {branches} = await listBranches(local, farEnd, receive.signal)
@@ -84,7 +86,7 @@ async function inspect<T>(
       hints: ['The agent’s commits come here when it pushes them.'],
     })
   }
-  const baseTip = tipOf(base)
+  const baseTip = given ?? tipOf(base)
   return withQuarantine(
     local,
     farEnd,

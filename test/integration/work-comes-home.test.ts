@@ -120,6 +120,13 @@ describe('a task’s branch', () => {
     expect(() => box.git('home', 'cat-file', '-e', change.commits[0]!.id)).toThrow()
   })
 
+  it('in a fork is compared with the branch of the upstream, which is no branch there', async () => {
+    const baseTip = box.git('far.git', 'rev-parse', 'fix/login~1')
+    box.git('far.git', 'update-ref', 'refs/origin/heads/main', baseTip)
+    const {files} = await compareBranch({...comparison(), baseTip})
+    expect(files.map(({path}) => path)).toEqual(['readme'])
+  })
+
   it('comes home as cage/<branch>, and again after it was rewritten', async () => {
     expect((await fetchBranch(comparison())).commits).toHaveLength(2)
     expect(box.git('home', 'for-each-ref', '--format=%(refname)')).toBe(

@@ -212,9 +212,23 @@ export class TestDispatcher {
 
   /** The way to GitHub and who the dispatcher is there, told as the CLI does; the default is the app. */
   tellGithub(github: FakeGithub, who: object = {}, urls = ['https://github.com/org/app']): Finished {
+    return this.control(this.#github(github, who, urls))
+  }
+
+  /** The same for tasks that push to a fork. @returns what the dispatcher says of it */
+  async tellFork(github: FakeGithub, who: object = {}): Promise<Finished> {
+    const told = this.#github(github, who, ['https://github.com/org/app'])
+    const upstreams = told.upstreams.map((upstream) => ({...upstream, readOnly: true}))
+    const settings = {...told.github, forkOf: 'https://github.com/org/app'}
+    const {code, stdout} = this.control({...told, upstreams, github: settings})
+    if (code !== 0) throw new Error(`upstream.put: ${stdout}`)
+    return this.controlAsync({op: 'fork'})
+  }
+
+  #github(github: FakeGithub, who: object, urls: string[]) {
     const way = {address: '127.0.0.1', port: github.port, ca: github.ca}
     const app = {app: github.app, installation: github.installation, key: github.key}
-    return this.control({
+    return {
       op: 'upstream.put',
       upstreams: urls.map((url) => ({url, ...way})),
       resolver: [],
@@ -223,7 +237,7 @@ export class TestDispatcher {
         who: Object.keys(who).length > 0 ? who : app,
         hosts: ['api.github.com', fileHost].map((host) => ({host, ...way})),
       },
-    })
+    }
   }
 
   /** A task of a project at GitHub. */

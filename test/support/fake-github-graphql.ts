@@ -140,7 +140,13 @@ function rootOf(world: FakeWorld): Record<string, unknown> {
       baseRefName: p.base,
       isCrossRepository: p.fork !== undefined,
       headRepository:
-        p.fork === undefined ? shallow : {...shallow, id: 'R_fork', nameWithOwner: `${p.fork}/${one.name}`},
+        p.fork === undefined
+          ? shallow
+          : {
+              ...shallow,
+              id: 'R_fork',
+              nameWithOwner: `${p.fork}/${world.forkIn(p.fork, one)?.name ?? one.name}`,
+            },
       headRepositoryOwner: person(p.fork ?? one.owner),
       repository: shallow,
       author: person(p.author),
@@ -292,8 +298,15 @@ function rootOf(world: FakeWorld): Record<string, unknown> {
     createPullRequest: ({input}: {input: Input}) => {
       const one = world.repositories.find(({id}) => id === input['repositoryId'])
       if (!one) throw new Error('no such repository')
-      const {title = '', body = '', headRefName = '', baseRefName = '', draft} = input
-      const pull = world.open(one, {title, body, head: headRefName, base: baseRefName, draft: Boolean(draft)})
+      const {title = '', body = '', headRefName = '', baseRefName = '', draft, maintainerCanModify} = input
+      const pull = world.open(one, {
+        title,
+        body,
+        head: headRefName,
+        base: baseRefName,
+        draft: Boolean(draft),
+        helpers: Boolean(maintainerCanModify),
+      })
       return {pullRequest: parts(one).pull(pull)}
     },
     updatePullRequest: change('update', (p, {title, body}) =>

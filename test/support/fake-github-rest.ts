@@ -1,4 +1,4 @@
-import type {FakeWorld} from './fake-github-world.js'
+import type {FakeRepository, FakeWorld} from './fake-github-world.js'
 
 type Json = (status: number, value: unknown, headers?: Record<string, string>) => true
 type Raw = (status: number, headers: Record<string, string>, text?: string) => true
@@ -33,7 +33,11 @@ export function answerRest(
         display_title: 'a run',
         head_branch: found.branch,
         head_sha: '0123456789abcdef0123456789abcdef01234567',
-        head_repository: {full_name: full, owner: {login: 'org'}, name: repository.name},
+        head_repository: {
+          full_name: found.fork === undefined ? full : `${found.fork}/${repository.name}`,
+          owner: {login: found.fork ?? repository.owner},
+          name: repository.name,
+        },
         run_attempt: found.attempt,
         run_number: 1,
         event: 'push',
@@ -131,11 +135,17 @@ export function answerRest(
       name: repository.name,
       full_name: full,
       default_branch: 'main',
+      ...shownFork(repository),
     })
   }
   if (method === 'POST' && at(/^\/pulls$/)) {
-    const {title = '', body: text = '', head = '', base = ''} = input
-    const pull = world.open(repository, {title, body: text, head, base})
+    const {title = '', body: text = '', head = '', base = '', maintainer_can_modify: may} = input
+    let pull
+    try {
+      pull = world.open(repository, {title, body: text, head, base, helpers: String(may ?? true) === 'true'})
+    } catch (error) {
+      return json(422, {message: `Validation Failed: ${(error as Error).message}`})
+    }
     return json(201, {number: pull.number, html_url: `https://github.com/${full}/pull/${pull.number}`})
   }
   if (method === 'POST' && (found = at(/^\/issues\/(\d+)\/comments$/))) {
@@ -147,4 +157,15 @@ export function answerRest(
   }
   world.changes.push(`${method} ${pathname}`)
   return json(200, {done: true})
+}
+
+/** A repository as lists of repositories have it: what it was forked from is said only where one is asked for. */
+export function listed(repository: FakeRepository): object {
+  const {owner, name, parent} = repository
+  return {full_name: `${owner}/${name}`, name, owner: {login: owner}, fork: parent !== undefined}
+}
+
+function shownFork({parent, archived = false}: FakeRepository): object {
+  const origin = parent && {full_name: `${parent.owner}/${parent.name}`}
+  return {archived, fork: parent !== undefined, ...(origin ? {parent: origin, source: origin} : {})}
 }

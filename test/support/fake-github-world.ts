@@ -36,12 +36,17 @@ export interface FakeRun {
   id: number
   branch: string
   attempt: number
+  /** from a fork: its owner */
+  fork?: string
 }
 
 export interface FakeRepository {
   id: string
   owner: string
   name: string
+  /** a fork of this one */
+  parent?: FakeRepository
+  archived?: boolean
   pulls: FakePull[]
   issues: FakeIssue[]
   runs: FakeRun[]
@@ -53,6 +58,8 @@ export class FakeWorld {
   readonly changes: string[] = []
   /** who the caller is */
   viewer = 'cage-app[bot]'
+  /** asks the repositories themselves */
+  hasBranch: (path: string, branch: string) => boolean = () => true
   #next = 100
 
   constructor() {
@@ -81,6 +88,10 @@ export class FakeWorld {
   repository(owner: string, name: string): FakeRepository | undefined {
     const same = (a: string, b: string) => a.toLowerCase() === b.toLowerCase()
     return this.repositories.find((one) => same(one.owner, owner) && same(one.name, name))
+  }
+
+  forkIn(owner: string, parent: FakeRepository): FakeRepository | undefined {
+    return this.repositories.find((one) => one.owner === owner && one.parent === parent)
   }
 
   get app(): FakeRepository {
@@ -116,18 +127,28 @@ export class FakeWorld {
 
   open(
     repository: FakeRepository,
-    input: {title: string; body?: string; head: string; base: string; draft?: boolean},
+    input: {title: string; body?: string; head: string; base: string; draft?: boolean; helpers?: boolean},
   ): FakePull {
+    const [, owner, branch = input.head] = /^([^:]+):(.+)$/.exec(input.head) ?? []
+    if (owner !== undefined) this.#requireHead(owner, branch, repository, input.helpers)
     const pull = {
-      ...this.#pull(this.#next++, input.head, this.viewer),
+      ...this.#pull(this.#next++, branch, this.viewer, owner),
       title: input.title,
       body: input.body ?? '',
       base: input.base,
       draft: input.draft ?? false,
     }
     repository.pulls.push(pull)
-    this.changes.push(`open ${repository.name} ${pull.head}`)
+    this.changes.push(`open ${repository.name} ${input.head}`)
     return pull
+  }
+
+  /** What GitHub says of a branch elsewhere, to a token that is for the repository the pull request leads to. */
+  #requireHead(owner: string, branch: string, parent: FakeRepository, helpers: boolean | undefined): void {
+    const fork = this.forkIn(owner, parent)
+    if (!fork || !this.hasBranch(`${fork.owner}/${fork.name}.git`, branch))
+      throw new Error("Head sha can't be blank")
+    if (helpers !== false) throw new Error("Fork collab can't be granted by someone without permission")
   }
 
   say(comments: FakeComment[], where: string, body: string): FakeComment {

@@ -4,14 +4,16 @@ import {mkdirSync, readFileSync} from 'node:fs'
 import type {IncomingMessage, ServerResponse} from 'node:http'
 import {createServer, type Server} from 'node:https'
 import {executeGraphql} from './fake-github-graphql.js'
-import {answerRest} from './fake-github-rest.js'
-import {FakeWorld} from './fake-github-world.js'
+import {answerRest, listed} from './fake-github-rest.js'
+import {FakeWorld, type FakeRepository} from './fake-github-world.js'
 import {GitSandbox} from './git-sandbox.js'
 
 export const fileHost = 'results-receiver.actions.githubusercontent.com'
 const HOSTS = ['github.com', 'api.github.com', fileHost]
 
 interface IssuedToken {
+  /** of the installation; absent = of a person */
+  account?: string
   repositories: string[]
   permissions: Record<string, string>
   revoked: boolean
@@ -36,6 +38,8 @@ export class FakeGithub {
   readonly tokens = new Map<string, IssuedToken>()
   readonly app = 1234
   readonly installation = 56
+  /** where the app is installed: id → account */
+  readonly installations = new Map([[56, 'org']])
   readonly key: string
   readonly #publicKey: string
   readonly permissions: Record<string, string> = {
@@ -116,11 +120,24 @@ export class FakeGithub {
     github.port = typeof address === 'object' && address ? address.port : 0
     github.#create('org/app.git')
     github.#create('org/other.git')
+    github.world.hasBranch = (path, branch) => github.refs(path).includes(`\trefs/heads/${branch}\n`)
     return github
   }
 
   get ca(): string {
     return readFileSync(`${this.box.folder}/ca.crt`, 'utf8')
+  }
+
+  /** Somebody forks a repository, as it is now. @param installation of the app in that account */
+  fork(owner: string, installation?: number, name = 'app', parent = this.world.app): FakeRepository {
+    const fork = {id: `R_${owner}_${name}`, owner, name, parent, pulls: [], issues: [], runs: []}
+    this.world.repositories.push(fork)
+    if (installation !== undefined) this.installations.set(installation, owner)
+    const directory = this.box.path(`${owner}/${name}.git`)
+    const git = (...args: string[]) => execFileSync('git', args, {env: this.box.env, stdio: 'pipe'})
+    git('clone', '-q', '--bare', this.box.path(`${parent.owner}/${parent.name}.git`), directory)
+    git('--git-dir', directory, 'config', 'http.receivepack', 'true')
+    return fork
   }
 
   /** a token that is good for everything, as a person's would be */
@@ -194,6 +211,18 @@ export class FakeGithub {
       token.revoked = true
       return json(204, null)
     }
+    const repositories = this.world.repositories.filter(
+      ({owner, name}) =>
+        owner === (token.account ?? this.world.viewer) &&
+        (token.account === undefined ||
+          token.repositories.includes('*') ||
+          token.repositories.includes(name)),
+    )
+    if (url.startsWith('/installation/repositories?') && token.account !== undefined)
+      return json(200, {total_count: repositories.length, repositories: repositories.map(listed)})
+    if (url.startsWith('/user/repos?') && token.account === undefined)
+      return json(200, repositories.map(listed))
+    if (url === '/user' && token.account === undefined) return json(200, {login: this.world.viewer})
     if (url === '/graphql') {
       const answer = await executeGraphql(this.world, JSON.parse(body) as {query: string})
       return json(200, JSON.parse(JSON.stringify(answer)))
@@ -222,11 +251,16 @@ export class FakeGithub {
     const now = Date.now() / 1000
     if (iss !== String(this.app) || Number(iat) > now || Number(exp) < now || Number(exp) > now + 600)
       return json(401, {message: 'A JSON web token could not be decoded'})
-    if (url === `/app/installations/${this.installation}`)
-      return json(200, {id: this.installation, permissions: this.permissions})
-    if (url !== `/app/installations/${this.installation}/access_tokens`)
-      return json(404, {message: 'Not Found'})
-    const {repositories = [], permissions = {}} = JSON.parse(body) as Partial<IssuedToken>
+    if (url.startsWith('/app/installations?'))
+      return json(
+        200,
+        [...this.installations].map(([id, login]) => ({id, account: {login}, suspended_at: null})),
+      )
+    const [, id, action] = /^\/app\/installations\/(\d+)(\/access_tokens)?$/.exec(url) ?? []
+    const account = this.installations.get(Number(id))
+    if (account === undefined) return json(404, {message: 'Not Found'})
+    if (action === undefined) return json(200, {id: Number(id), permissions: this.permissions})
+    const {repositories = ['*'], permissions = {}} = JSON.parse(body) as Partial<IssuedToken>
     const levels = ['read', 'write']
     const tooMuch = Object.entries(permissions).some(
       ([name, level]) => levels.indexOf(level) > levels.indexOf(this.permissions[name] ?? ''),
@@ -234,7 +268,7 @@ export class FakeGithub {
     if (tooMuch)
       return json(422, {message: 'The permissions requested are not granted to this installation.'})
     const token = `ghs_SENTINEL${randomBytes(20).toString('hex')}`
-    this.tokens.set(token, {repositories, permissions, revoked: false})
+    this.tokens.set(token, {account, repositories, permissions, revoked: false})
     return json(201, {token, expires_at: new Date(Date.now() + 3_600_000).toISOString(), permissions})
   }
 
@@ -248,7 +282,10 @@ export class FakeGithub {
     }
     const url = new URL(request.url ?? '/', 'https://github.com')
     const writes = `${url.pathname}${url.search}`.includes('git-receive-pack')
-    if (writes && token.permissions['contents'] !== 'write') {
+    const [, owner, name] = /^\/([^/]+)\/([^/]+?)(?:\.git)?\//.exec(url.pathname) ?? []
+    const isIts =
+      token.account === undefined || (token.account === owner && token.repositories.includes(name ?? ''))
+    if (writes && (token.permissions['contents'] !== 'write' || !isIts)) {
       request.resume()
       response.writeHead(403).end('Write access to repository not granted.')
       return

@@ -39,6 +39,14 @@ function compiled(project?: ProjectFile, over: Partial<CompileInput> = {}, opera
   })
 }
 
+test('the git part names the fork that branches go to', () => {
+  const url = 'https://github.com/org/app'
+  const fork = 'https://github.com/bot/app.git'
+  const {git} = compiled({repository: {upstream: url, mode: 'fork'}}, {fork})
+  expect(git.upstream).toEqual({kind: 'github', url, fork})
+  expect(git.repository).toBe('org/app.git')
+})
+
 describe('without a cage.yaml', () => {
   const {egress, git, env} = compiled()
   test('the agent reaches its own provider with its own credential, nothing else', () => {

@@ -265,6 +265,8 @@ credentials:
     ['repository: {read: ["https://git.example.com/"]}', 'address of a repository'],
     ['repository: {credential: nobody}', 'no credential has this name'],
     ['repository: {base: "a..b"}', 'contains ..'],
+    ['repository: {upstream: hosted, mode: fork}', 'an upstream at github.com for forks'],
+    ['repository: {upstream: "https://github.com.evil.com/a/b", mode: fork}', 'at github.com for forks'],
     [
       'repository: {upstream: "https://git.example.com/a.git"}\negress: {allow: [{host: git.example.com}]}',
       'dispatcher',

@@ -431,6 +431,38 @@ describe('the dispatcher', () => {
     expect(calls).toBe(4)
   })
 
+  it('tells branches of a fork from what tasks start from', async () => {
+    const [own, base] = ['1', '2'].map((digit) => ({'refs/heads/main': digit.repeat(40)}))
+    const origin = {
+      head: 'refs/heads/trunk',
+      refs: {...base, 'refs/heads/trunk': '3'.repeat(40)},
+      before: base,
+    }
+    world.cluster.execScript = (call) => {
+      call.stdout(JSON.stringify({head: 'refs/heads/main', refs: own, origin}))
+      return 0
+    }
+    const {branches, bases, before, defaultBranch} = await world.dispatcher().refs('github.com/bot/app.git')
+    expect([branches.get('main'), [...bases.keys()], before.size, defaultBranch]).toEqual([
+      '1'.repeat(40),
+      ['main', 'trunk'],
+      1,
+      'trunk',
+    ])
+  })
+
+  it('that finds no fork is a precondition, with what to do', async () => {
+    world.cluster.execScript = (call) => {
+      call.stdout(JSON.stringify({error: {code: 'FORK_MISSING', message: 'none', hints: ['Fork it.']}}))
+      return 1
+    }
+    await expect(world.dispatcher().fork()).rejects.toMatchObject({
+      code: 'FORK_MISSING',
+      exitCode: 3,
+      hints: ['Fork it.'],
+    })
+  })
+
   it('that refuses says why, escaped', async () => {
     world.cluster.execScript = (call) => {
       call.stdout(JSON.stringify({error: {code: 'X', message: 'no\u001b[31m', hints: []}}))
