@@ -144,5 +144,8 @@ export const container = {
 /** Container names of the dispatcher's pod. */
 export const dispatcherContainer = {gate: 'gate', git: 'git'} as const
 
+/** Options of `node` for what packs go through: what is dropped at once is collected at once, instead of megabytes later. */
+export const smallHeap = ['--max-semi-space-size=1'] as const
+
 /** The programs in the images of sidecar and dispatcher, started with `node`. */
 export const program = {proxy: '/usr/lib/cage/proxy.js', dispatcher: '/usr/lib/cage/dispatcher.js'} as const

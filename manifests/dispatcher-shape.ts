@@ -1,4 +1,12 @@
-import {container, dispatcherContainer, dispatcherPath, dispatcherPort, program, uid} from '../core/layout.js'
+import {
+  container,
+  dispatcherContainer,
+  dispatcherPath,
+  dispatcherPort,
+  program,
+  smallHeap,
+  uid,
+} from '../core/layout.js'
 import type {PodShape} from './pod-shape.js'
 import {nodeProgram} from './task-shape.js'
 
@@ -39,7 +47,7 @@ export const dispatcherShape: PodShape = {
       image: 'dispatcher',
       uid: uid.git,
       add: [],
-      command: [nodeProgram, program.dispatcher, 'git'],
+      command: [nodeProgram, ...smallHeap, program.dispatcher, 'git'],
       mounts: [
         {volume: 'run', path: dispatcherPath.run},
         {volume: 'repositories', path: dispatcherPath.volume, part: 'git'},

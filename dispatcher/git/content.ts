@@ -2,20 +2,39 @@ import type {Readable} from 'node:stream'
 import type {Finding} from '../scan/messages.js'
 import {MAX_MATCH, PIECE_STEP} from '../../scan/scanner.js'
 import {ScanFailed, type ScanPool} from '../scan/pool.js'
+import type {Sheet} from '../scan/sheet.js'
 import {ByteReader} from '../wire/byte-reader.js'
 import {hexLength, type ObjectFormat} from '../wire/receive-request.js'
-import {PushRefused} from './problem.js'
+import {missingObjects, PushRefused} from './problem.js'
 
-const BATCH_BYTES = 1024 * 1024
 const BATCH_TEXTS = 512
 const BATCHES_AT_ONCE = 3
 const MAX_FOUND = 200
 
 export type ObjectType = 'commit' | 'tree' | 'blob' | 'tag'
 
-/** What of an object is scanned at once, and where it lies. */
-interface Piece {
-  text: Buffer
+/** What git says of an object before it writes its content. */
+export interface ObjectHead {
+  type: ObjectType
+  object: string
+  /** of a blob: the first path under which it appears; of a tree: the folder */
+  path: string
+  /** bytes */
+  size: number
+}
+
+/** `ID TYPE SIZE PATH`. @throws PushRefused when the object is missing */
+export function objectHead(line: Buffer): ObjectHead {
+  const text = line.toString('utf8')
+  if (/^[0-9a-f]+ missing$/.test(text)) throw new PushRefused([missingObjects])
+  const [, object = '', type = '', size = '', path = ''] =
+    /^([0-9a-f]+) (commit|tree|blob|tag) (\d+) ?(.*)$/s.exec(text) ?? []
+  if (object === '') throw new Error('git cat-file wrote an unknown line')
+  return {object, type: type as ObjectType, size: Number(size), path}
+}
+
+/** Where what is scanned at once lies. */
+interface Place {
   type: ObjectType
   object: string
   path: string
@@ -43,51 +62,51 @@ export class ContentScan {
   readonly #format: ObjectFormat
   readonly #running = new Set<Promise<void>>()
   #failure: unknown
-  #batch: Piece[] = []
-  #bytes = 0
+  #sheet: Sheet | undefined
+  /** of the texts on the sheet */
+  #places: Place[] = []
 
   constructor(pool: ScanPool, format: ObjectFormat) {
     this.#pool = pool
     this.#format = format
   }
 
-  async read(stream: Readable): Promise<void> {
+  /** @param wants is asked about every object before its content is read; what it does not want is passed over */
+  async read(stream: Readable, wants: (head: ObjectHead) => boolean | Promise<boolean>): Promise<void> {
     const reader = new ByteReader(stream as AsyncIterable<Buffer>)
     for (let line = await reader.line(); line !== undefined; line = await reader.line()) {
-      const [, object = '', type = '', size = '', path = ''] =
-        /^([0-9a-f]+) (commit|tree|blob|tag) (\d+) ?(.*)$/s.exec(line.toString('utf8')) ?? []
-      if (object === '') throw new Error('git cat-file wrote an unknown line')
-      const place = {type: type as ObjectType, object, path}
-      if (type === 'blob') await this.#readBlob(reader, Number(size), place)
-      else {
-        const body = await exactly(reader, Number(size))
-        if (type === 'commit') {
-          for (const parent of parentsOf(body)) this.parents.add(parent)
-          this.people.set(object, addressesIn(body))
-        }
-        const text = type === 'tree' ? Buffer.from(treeNames(body, this.#format)) : body
-        await this.#add({text, lines: 0, ...place})
-      }
+      const head = objectHead(line)
+      if (await wants(head)) await this.#readObject(reader, head)
+      else if ((await reader.skip(head.size)) !== head.size) throw endedInside()
       await exactly(reader, 1)
     }
     await this.#flush()
     await this.settle()
   }
 
-  /** In pieces, so that no more of it lies in memory than is scanned. */
-  async #readBlob(
-    reader: ByteReader,
-    size: number,
-    place: Pick<Piece, 'type' | 'object' | 'path'>,
-  ): Promise<void> {
+  async #readObject(reader: ByteReader, {type, object, path, size}: ObjectHead): Promise<void> {
+    const place = {type, object, path}
+    if (type === 'blob') return this.#readBlob(reader, size, place)
+    const body = await exactly(reader, size)
+    if (type === 'commit') {
+      for (const parent of parentsOf(body)) this.parents.add(parent)
+      this.people.set(object, addressesIn(body))
+    }
+    const text = type === 'tree' ? Buffer.from(treeNames(body, this.#format)) : body
+    text.copy(await this.#room(text.length, {...place, lines: 0}))
+  }
+
+  /** In pieces, so that no more of it lies in memory than is scanned; they overlap by what a match may be long. */
+  async #readBlob(reader: ByteReader, size: number, place: Omit<Place, 'lines'>): Promise<void> {
+    let overlap: Buffer = Buffer.alloc(0)
     for (let at = 0, lines = 0; ; at += PIECE_STEP) {
       const length = Math.min(PIECE_STEP + MAX_MATCH, size - at)
-      const isLast = at + length === size
-      const text = isLast ? await exactly(reader, length) : Buffer.from(await reader.peek(length))
-      if (!isLast) await exactly(reader, PIECE_STEP)
-      await this.#add({text, lines, ...place})
-      if (isLast) return
+      const text = await this.#room(length, {...place, lines})
+      const fresh = text.subarray(overlap.copy(text))
+      if ((await reader.fill(fresh)) !== fresh.length) throw endedInside()
+      if (at + length === size) return
       lines += newlinesIn(text.subarray(0, PIECE_STEP))
+      overlap = Buffer.from(text.subarray(PIECE_STEP))
     }
   }
 
@@ -122,21 +141,21 @@ export class ContentScan {
     else if (known.length === 0 && found.kind !== 'generic') this.unkept++
   }
 
-  async #add(item: Piece): Promise<void> {
-    this.#batch.push(item)
-    this.#bytes += item.text.length
-    if (this.#bytes >= BATCH_BYTES || this.#batch.length >= BATCH_TEXTS) await this.#flush()
+  /** Where the next text goes. */
+  async #room(bytes: number, place: Place): Promise<Buffer> {
+    if (this.#places.length >= BATCH_TEXTS || this.#sheet?.fits(bytes) === false) await this.#flush()
+    this.#sheet ??= this.#pool.sheet(bytes)
+    this.#places.push(place)
+    return this.#sheet.room(bytes)
   }
 
   async #flush(): Promise<void> {
-    const batch = this.#batch
-    if (batch.length === 0) return
-    this.#batch = []
-    this.#bytes = 0
-    // The pool has its own copy: only the places are kept.
-    const places = batch.map(({type, object, path, lines}) => ({type, object, path, lines}))
+    const [sheet, places] = [this.#sheet, this.#places]
+    if (!sheet) return
+    this.#sheet = undefined
+    this.#places = []
     const running = this.#pool
-      .scan(batch.map(({text}) => text))
+      .scanSheet(sheet)
       .then((results) => {
         results.forEach((findings, index) => {
           const place = places[index]
@@ -158,9 +177,11 @@ export class ContentScan {
 /** Errors: the stream ended before. */
 async function exactly(reader: ByteReader, length: number): Promise<Buffer> {
   const bytes = await reader.take(length)
-  if (bytes.length !== length) throw new Error('git cat-file ended inside an object')
+  if (bytes.length !== length) throw endedInside()
   return bytes
 }
+
+const endedInside = () => new Error('git cat-file ended inside an object')
 
 function newlinesIn(text: Buffer): number {
   let count = 0

@@ -3,10 +3,10 @@ import type {RunningCommand} from '../../core/runner.js'
 import type {ScanPool} from '../scan/pool.js'
 import {quoted} from '../wire/text.js'
 import type {GitPlace, GitPrograms} from './children.js'
-import {ContentScan, type Found} from './content.js'
+import {ContentScan, objectHead, type Found, type ObjectHead} from './content.js'
 import {recordsOf, write} from './lines.js'
 import {PathJudge} from './paths.js'
-import {PushRefused, tookTooLong, type Problem} from './problem.js'
+import {missingObjects, PushRefused, tookTooLong, type Problem} from './problem.js'
 import type {Refs, Repository} from './repositories.js'
 
 export interface InspectionRules {
@@ -57,11 +57,12 @@ export interface InspectionWork {
 
 const FORMAT = '%(objectname) %(objecttype) %(objectsize) %(rest)'
 const MAX_SIZE_PROBLEMS = 20
+const newline = Buffer.from('\n')
 
 /**
  * Looks at exactly the objects that the new tips reach and the repository's refs do not: whether all are there, how
- * many and how large they are, what they change and what they contain. Three git programs in a chain, nothing is
- * held as a whole.
+ * many and how large they are, what they change and what they contain. Programs of git in a chain, nothing is held as
+ * a whole: one lists, one reads; where not everything is read, one between them says what things are.
  * @throws PushRefused on missing objects, exceeded limits, or content that could not be judged
  */
 export async function inspect(work: InspectionWork): Promise<Inspection> {
@@ -82,10 +83,12 @@ export async function inspect(work: InspectionWork): Promise<Inspection> {
 class Inspector {
   readonly #work: InspectionWork
   readonly #walk: RunningCommand
-  readonly #types: RunningCommand
   readonly #contents: RunningCommand
+  /** absent when all contents are read anyway, which says the same */
+  readonly #types: RunningCommand | undefined
   readonly #content: ContentScan
   readonly #paths: PathJudge | undefined
+  readonly #tips: Tip[]
   readonly #problems: Problem[] = []
   readonly #commits: string[] = []
   readonly #scanUntil: number
@@ -96,19 +99,29 @@ class Inspector {
   constructor(work: InspectionWork, signal: AbortSignal) {
     const {git, repository, quarantine, rules} = work
     const place: GitPlace = {directory: repository.directory, quarantine}
+    const start = (...args: string[]) => {
+      const child = git.start(args, place, signal)
+      child.stderr.resume()
+      return child
+    }
     this.#work = work
-    this.#walk = git.start(['rev-list', '--objects', '--stdin'], place, signal)
-    this.#types = git.start(['cat-file', `--batch-check=${FORMAT}`, '--buffer'], place, signal)
-    this.#contents = git.start(['cat-file', `--batch=${FORMAT}`, '--buffer'], place, signal)
+    this.#tips = [...work.tips]
+    this.#walk = start('rev-list', '--objects', '--stdin')
+    this.#contents = start('cat-file', `--batch=${FORMAT}`, '--buffer')
+    if (rules.scan !== 'all') this.#types = start('cat-file', `--batch-check=${FORMAT}`, '--buffer')
     this.#content = new ContentScan(work.scan, repository.format)
     this.#paths = rules.decidePath ? new PathJudge(git, place, rules.decidePath, signal) : undefined
     this.#scanUntil = rules.scan === 'all' ? Infinity : Date.now() + rules.scan.milliseconds
-    for (const child of [this.#walk, this.#types, this.#contents]) child.stderr.resume()
   }
 
   async run(): Promise<Inspection> {
-    await Promise.all([this.#listObjects(), this.#sortObjects(), this.#content.read(this.#contents.stdout)])
-    if ((await this.#types.exit) !== 0 || (await this.#contents.exit) !== 0)
+    const types = this.#types
+    const read = (wants: (head: ObjectHead) => boolean | Promise<boolean>) =>
+      this.#content.read(this.#contents.stdout, wants)
+    await (types
+      ? Promise.all([this.#list(types), this.#choose(types, this.#contents), read(() => true)])
+      : Promise.all([this.#list(this.#contents), read((head) => this.#judge(head))]))
+    if ((types && (await types.exit) !== 0) || (await this.#contents.exit) !== 0)
       throw new Error('git cat-file failed')
     const paths = (await this.#paths?.verdict()) ?? {problems: [], flagged: []}
     return {
@@ -125,31 +138,55 @@ class Inspector {
     }
   }
 
-  async #listObjects(): Promise<void> {
+  /** The tips, then every new object with its path, to the next program. */
+  async #list({stdin}: RunningCommand): Promise<void> {
     const {tips, known, rules} = this.#work
-    for (const {object} of tips) await write(this.#types.stdin, `${object}\n`)
+    for (const {object} of tips) await write(stdin, `${object}\n`)
     for (const {object} of tips) await write(this.#walk.stdin, `${object}\n`)
     for (const object of new Set(known.values())) await write(this.#walk.stdin, `^${object}\n`)
     this.#walk.stdin.end()
     for await (const line of recordsOf(this.#walk.stdout)) {
       if (++this.#objects > rules.objects) throw tooMany('objects', rules.objects, 'limits.objects')
-      await write(this.#types.stdin, Buffer.concat([line, Buffer.from('\n')]))
+      await write(stdin, Buffer.concat([line, newline]))
       if (this.#objects % 1000 === 0) this.#work.onProgress(this.#objects)
     }
-    if ((await this.#walk.exit) !== 0) throw incomplete()
-    this.#types.stdin.end()
+    if ((await this.#walk.exit) !== 0) throw new PushRefused([missingObjects])
+    stdin.end()
   }
 
-  async #sortObjects(): Promise<void> {
-    const tips = [...this.#work.tips]
-    for await (const line of recordsOf(this.#types.stdout)) {
-      const [id = '', type = '', size = ''] = line.toString('latin1', 0, 100).split(' ', 3)
-      const tip = tips.shift()
-      if (type === 'missing' || size === '') throw incomplete()
-      if (tip) this.#judgeTip(tip, type)
-      else await this.#sortOne(id, type, Number(size), line)
+  /** Has only those read that are to be scanned. */
+  async #choose({stdout}: RunningCommand, {stdin}: RunningCommand): Promise<void> {
+    for await (const line of recordsOf(stdout)) {
+      const head = objectHead(line)
+      if (await this.#judge(head)) await write(stdin, `${head.object} ${head.path}\n`)
     }
-    this.#contents.stdin.end()
+    stdin.end()
+  }
+
+  /** What is to be known of an object before its content. @returns whether that is scanned */
+  async #judge(head: ObjectHead): Promise<boolean> {
+    const {rules} = this.#work
+    const {type, object, size, path} = head
+    const tip = this.#tips.shift()
+    if (tip) {
+      this.#judgeTip(tip, type)
+      return false
+    }
+    if (type === 'commit') {
+      this.#commits.push(object)
+      if (this.#commits.length > rules.commits) throw tooMany('commits', rules.commits, 'limits.commits')
+      await this.#paths?.commit(object)
+    }
+    if (type === 'blob') this.#blobBytes += size
+    if (type === 'blob' && size > rules.blobBytes) {
+      this.#unscanned++
+      if (this.#problems.length < MAX_SIZE_PROBLEMS)
+        this.#problems.push(tooLarge(path, size, rules.blobBytes))
+      return false
+    }
+    const scanned = !this.#skipsScan(type, size)
+    if (!scanned && type !== 'tree') this.#unscanned++
+    return scanned
   }
 
   #judgeTip({ref}: Tip, type: string): void {
@@ -163,40 +200,11 @@ class Inspector {
     })
   }
 
-  async #sortOne(id: string, type: string, size: number, line: Buffer): Promise<void> {
-    const {rules} = this.#work
-    if (type === 'commit') {
-      this.#commits.push(id)
-      if (this.#commits.length > rules.commits) throw tooMany('commits', rules.commits, 'limits.commits')
-      await this.#paths?.commit(id)
-    }
-    if (type === 'blob') this.#blobBytes += size
-    const rest = line.subarray(line.indexOf(' ', line.indexOf(' ', line.indexOf(' ') + 1) + 1) + 1)
-    if (type === 'blob' && size > rules.blobBytes) {
-      this.#unscanned++
-      if (this.#problems.length < MAX_SIZE_PROBLEMS)
-        this.#problems.push(tooLarge(rest.toString(), size, rules.blobBytes))
-    } else if (this.#skipsScan(type, size)) {
-      if (type !== 'tree') this.#unscanned++
-    } else await write(this.#contents.stdin, Buffer.concat([Buffer.from(`${id} `), rest, Buffer.from('\n')]))
-  }
-
   #skipsScan(type: string, size: number): boolean {
     const {scan} = this.#work.rules
     if (scan === 'all') return false
     return type === 'tree' || size > scan.blobBytes || Date.now() > this.#scanUntil
   }
-}
-
-function incomplete(): PushRefused {
-  return new PushRefused([
-    {
-      class: 'connectivity',
-      message: 'objects are missing: the pack does not contain everything that the new commits need',
-      short: 'missing necessary objects',
-      ruleId: 'git.connectivity',
-    },
-  ])
 }
 
 function tooMany(what: string, limit: number, ruleId: string): PushRefused {

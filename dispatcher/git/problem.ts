@@ -58,6 +58,13 @@ export const tookTooLong: Problem = {
   ruleId: 'limits.seconds',
 }
 
+export const missingObjects: Problem = {
+  class: 'connectivity',
+  message: 'objects are missing: the pack does not contain everything that the new commits need',
+  short: 'missing necessary objects',
+  ruleId: 'git.connectivity',
+}
+
 /** Every failure as a refusal: what is not understood denies. @param gone fires when the client has left */
 export function problemsOf(error: unknown, gone: AbortSignal): readonly Problem[] {
   if (gone.aborted)

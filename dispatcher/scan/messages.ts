@@ -34,4 +34,6 @@ export interface ScanReply {
   id: number
   /** one list per text; undefined = the scanner could not finish within its budget, or found more than it lists */
   findings: (Finding[] | undefined)[]
+  /** the memory of the job, given back */
+  bytes: Uint8Array
 }

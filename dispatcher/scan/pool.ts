@@ -1,6 +1,7 @@
 import {Worker} from 'node:worker_threads'
 import type {Fingerprint} from '../../scan/exact.js'
 import type {Finding, ScanJob, ScanReply, ScanWorkerData} from './messages.js'
+import {Sheet, SHEET_BYTES} from './sheet.js'
 
 /** Scans texts beside the main thread. */
 export interface ScanPool {
@@ -9,6 +10,10 @@ export interface ScanPool {
    * @throws ScanFailed when a text could not be judged: the caller must deny
    */
   scan(texts: readonly Uint8Array[]): Promise<Finding[][]>
+  /** A sheet for texts that are read anyway; `bytes` is the length of the first one. */
+  sheet(bytes: number): Sheet
+  /** The same as `scan`; the sheet is gone then. */
+  scanSheet(sheet: Sheet): Promise<Finding[][]>
   close(): Promise<void>
 }
 
@@ -25,6 +30,8 @@ export interface ScanPoolOptions {
   deadline: (bytes: number) => number
 }
 
+const SHEETS_KEPT = 4
+
 interface Pending {
   job: ScanJob
   resolve: (findings: Finding[][]) => void
@@ -37,6 +44,8 @@ export class ThreadScanPool implements ScanPool {
   readonly #queue: Pending[] = []
   readonly #idle: Worker[] = []
   readonly #all = new Set<Worker>()
+  /** memory that came back */
+  readonly #sheets: ArrayBuffer[] = []
   /** threads that know the values of now; the others end with their job */
   #current = new Set<Worker>()
   #issued: readonly Fingerprint[] = []
@@ -48,15 +57,17 @@ export class ThreadScanPool implements ScanPool {
   }
 
   scan(texts: readonly Uint8Array[]): Promise<Finding[][]> {
-    const size = texts.reduce((sum, text) => sum + text.length, 0)
-    const bytes = new Uint8Array(size)
-    const ends: number[] = []
-    let end = 0
-    for (const text of texts) {
-      bytes.set(text, end)
-      end += text.length
-      ends.push(end)
-    }
+    const sheet = new Sheet(new ArrayBuffer(texts.reduce((sum, text) => sum + text.length, 0)))
+    for (const text of texts) sheet.room(text.length).set(text)
+    return this.scanSheet(sheet)
+  }
+
+  sheet(bytes: number): Sheet {
+    if (bytes > SHEET_BYTES) return new Sheet(new ArrayBuffer(bytes))
+    return new Sheet(this.#sheets.pop() ?? new ArrayBuffer(SHEET_BYTES))
+  }
+
+  scanSheet({bytes, ends}: Sheet): Promise<Finding[][]> {
     return new Promise((resolve, reject) => {
       this.#queue.push({job: {id: ++this.#jobs, bytes, ends}, resolve, reject})
       this.#next()
@@ -116,7 +127,7 @@ export class ThreadScanPool implements ScanPool {
   }
 
   #run(worker: Worker, {job, resolve, reject}: Pending): void {
-    const size = job.bytes.length
+    const size = job.ends.at(-1) ?? 0
     const settle = () => {
       clearTimeout(timer)
       worker.off('message', onMessage).off('error', onError).off('exit', onExit)
@@ -133,6 +144,8 @@ export class ThreadScanPool implements ScanPool {
     const onExit = () => fail('the scanner ended')
     const onMessage = (reply: ScanReply) => {
       settle()
+      const memory = reply.bytes.buffer as ArrayBuffer
+      if (memory.byteLength === SHEET_BYTES && this.#sheets.length < SHEETS_KEPT) this.#sheets.push(memory)
       if (this.#current.has(worker)) this.#idle.push(worker)
       else this.#retire(worker)
       const findings = reply.findings.filter((found) => found !== undefined)

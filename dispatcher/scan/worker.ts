@@ -25,7 +25,8 @@ export function runScanWorker(): void {
         return {rule, kind, line: lineAt(offset), length, fingerprint, sha256}
       })
     })
-    port.postMessage({id: job.id, findings} satisfies ScanReply)
+    const {id, bytes} = job
+    port.postMessage({id, findings, bytes} satisfies ScanReply, [bytes.buffer as ArrayBuffer])
   })
 }
 

@@ -30,6 +30,32 @@ export class ByteReader {
     return bytes
   }
 
+  /** Fills `target` with the next bytes, whatever pieces they come in. @returns how many; fewer only at the end of the stream */
+  async fill(target: Buffer): Promise<number> {
+    for (let filled = 0; ;) {
+      const copied = this.#held.copy(target, filled)
+      this.#held = this.#held.subarray(copied)
+      filled += copied
+      if (filled === target.length) return filled
+      const chunk = await this.#pull()
+      if (!chunk) return filled
+      this.#held = chunk
+    }
+  }
+
+  /** Passes over the next bytes. @returns how many there were; fewer only at the end of the stream */
+  async skip(length: number): Promise<number> {
+    for (let skipped = 0; ;) {
+      const part = Math.min(this.#held.length, length - skipped)
+      this.#held = this.#held.subarray(part)
+      skipped += part
+      if (skipped === length) return skipped
+      const chunk = await this.#pull()
+      if (!chunk) return skipped
+      this.#held = chunk
+    }
+  }
+
   /** One line without its end, as soon as it is there; undefined at the end of the stream. */
   async line(limit = 64 * 1024): Promise<Buffer | undefined> {
     for (let searched = 0; ;) {

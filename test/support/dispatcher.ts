@@ -4,7 +4,7 @@ import {request as sendPlain} from 'node:http'
 import {request as send, type RequestOptions} from 'node:https'
 import {createServer} from 'node:net'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {handleHeader, uid} from '../../core/layout.js'
+import {handleHeader, smallHeap, uid} from '../../core/layout.js'
 import type {GitGrant, SignedPart} from '../../policy/grant.js'
 import {generateGrantKey, newHandle, signGrant} from '../../policy/sign.js'
 import {fileHost, type FakeGithub} from './fake-github.js'
@@ -117,7 +117,7 @@ export class TestDispatcher {
   startGit(options: {fault?: string; planted?: string; fileBytes?: number} = {}): void {
     const {fault, planted, fileBytes} = options
     const code = fault === undefined && planted === undefined ? this.#bundle : this.#faulty
-    const argv = [process.execPath, code, 'git', '--run', this.run, '--volume', this.volume]
+    const argv = [process.execPath, ...smallHeap, code, 'git', '--run', this.run, '--volume', this.volume]
     const limited = fileBytes === undefined ? argv : ['prlimit', `--fsize=${fileBytes}:${fileBytes}`, ...argv]
     this.#spawn('git', limited, uid.git, {
       ...(fault === undefined ? {} : {CAGE_TEST_FAULT: fault}),

@@ -11,6 +11,7 @@ import {
   reasonFor,
 } from '../../../dispatcher/git/verdict.js'
 import {ScanFailed, type ScanPool} from '../../../dispatcher/scan/pool.js'
+import {Sheet} from '../../../dispatcher/scan/sheet.js'
 import {gitGrant} from '../../support/grants.js'
 
 const A = 'a'.repeat(40)
@@ -27,6 +28,8 @@ const scan: ScanPool = {
           : [],
       ),
     ),
+  sheet: (bytes) => new Sheet(new ArrayBuffer(bytes)),
+  scanSheet: () => Promise.resolve([]),
   close: () => Promise.resolve(),
 }
 const broken: ScanPool = {...scan, scan: () => Promise.reject(new ScanFailed('the scanner broke'))}
