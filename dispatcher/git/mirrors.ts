@@ -59,6 +59,8 @@ export class Mirrors {
   /** below ORIGIN, of forks */
   readonly #origin = new Map<string, Refs>()
   readonly #catchingUp = new Set<string>()
+  /** refs that were pushed while others were written: the next program writes all of them */
+  readonly #unwritten = new Map<string, Map<string, string>>()
 
   constructor(parts: MirrorParts) {
     this.#parts = parts
@@ -176,8 +178,18 @@ export class Mirrors {
     const said = this.#upstream.get(name)
     if (own) this.#own.set(name, withChanges(own, changed, zeroId(format)))
     if (said) this.#upstream.set(name, withChanges(said, changed, zeroId(format)))
+    const waiting = this.#unwritten.get(name)
+    if (waiting) {
+      for (const [ref, id] of changed) waiting.set(ref, id)
+      return
+    }
+    this.#unwritten.set(name, new Map(changed))
     this.#locks
-      .hold([name], () => this.#setRefs(repository, changed))
+      .hold([name], () => {
+        const all = this.#unwritten.get(name) ?? changed
+        this.#unwritten.delete(name)
+        return this.#setRefs(repository, all)
+      })
       .catch((error: unknown) => {
         this.#own.delete(name)
         this.#parts.log(`mirror of ${name}: ${messageOf(error)}`)

@@ -51,7 +51,7 @@ export interface PushEngineParts {
   shares: DiskShares
   clock: Clock
   refLocks: NamedLocks
-  /** for the work after the pack has arrived */
+  /** for looking into what has arrived */
   places: Places
   quarantineRoot: string
   volume: string

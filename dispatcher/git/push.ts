@@ -119,13 +119,13 @@ class Push {
       signal: this.#signal,
       onObjects: (count) => this.#answer.progress(`checking ${count} objects`),
     })
-    return this.#parts.places.use(() =>
-      this.#session.repository.lock.share(async () => {
-        const judgement = await this.#timed('inspect', () => judge.judge(quarantine?.path))
-        await this.#conclude(judgement)
-        return this.#store(judgement.known, quarantine?.path ?? '')
-      }),
-    )
+    const {places} = this.#parts
+    return this.#session.repository.lock.share(async () => {
+      // Waiting for an upstream takes no place: it costs nothing here.
+      const judgement = await places.use(() => this.#timed('inspect', () => judge.judge(quarantine?.path)))
+      await this.#conclude(judgement)
+      return this.#store(judgement.known, quarantine?.path ?? '')
+    })
   }
 
   /** Says what is to be said. Only a push that is right otherwise is worth a person's look. */
