@@ -3,13 +3,14 @@ import {cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync} from 'n
 import {processRunner} from '../../core/process.js'
 
 const store = '/var/cache/cage-test'
-const wanted = 'test/clients/package.json'
 
 /**
  * Programs from npm that are not cage's own dependencies, installed once per list where every user can run them. Without
  * a lock file: it would name builds for other systems, which not every mirror has.
  */
-export async function testClients(): Promise<{modules: string} | {missing: string}> {
+export async function testClients(
+  wanted = 'test/clients/package.json',
+): Promise<{modules: string} | {missing: string}> {
   const key = createHash('sha256').update(readFileSync(wanted)).digest('hex').slice(0, 16)
   const folder = `${store}/clients-${key}`
   const modules = `${folder}/node_modules`
