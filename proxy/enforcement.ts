@@ -11,7 +11,7 @@ import {decideWithRoutes, isModelHost} from '../policy/models.js'
 import {CageError} from '../core/errors.js'
 import {gitHost} from '../core/layout.js'
 import {createScanner} from '../scan/scanner.js'
-import {placeholderId, type Detectors} from './inspect.js'
+import {CleanTexts, placeholderId, type Detectors} from './inspect.js'
 import {parseNameServer, Resolver} from './names/resolver.js'
 import {secretsIn} from './sigv4.js'
 import type {Endpoint} from './target.js'
@@ -33,6 +33,7 @@ export class Enforcement {
   readonly #hosts: ReadonlyMap<string, HostRoute>
   readonly #routes: ReadonlyMap<string, EgressRoute>
   readonly #strict: Detectors['strict'] & Detectors['body']
+  readonly #clean = new CleanTexts()
   readonly #ownBody = new Map<string, Detectors['body']>()
 
   /** Throws CageError when an entry cannot be what it says, e.g. an address that may never be opened. */
@@ -115,7 +116,8 @@ export class Enforcement {
   /** @param patterns whether patterns count besides the exact values */
   detectors({host, port}: Pick<Endpoint, 'host' | 'port'>, patterns = true): Detectors {
     const body = this.#ownBody.get(`${host}:${port}`) ?? this.#strict
-    return {strict: this.#strict, body, auditBody: this.grant.detectors.audit.includes(host), patterns}
+    const auditBody = this.grant.detectors.audit.includes(host)
+    return {strict: this.#strict, clean: this.#clean, body, auditBody, patterns}
   }
 
   /** Every real value, and each placeholder that is not inert. Throws CageError for values too short to be told from text. */

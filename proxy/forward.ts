@@ -31,8 +31,10 @@ export function forward(
   request: AgentRequest,
   response: AgentResponse,
 ): Promise<Outcome> {
-  const left = new Error('the agent closed the connection')
-  if (response.destroyed) return Promise.resolve({status: undefined, bytesUp: 0, bytesDown: 0, failure: left})
+  if (response.destroyed) {
+    const failure = new Error('the agent closed the connection')
+    return Promise.resolve({status: undefined, bytesUp: 0, bytesDown: 0, failure})
+  }
   return new Promise((resolve) => {
     const relay = new Relay(outgoing, request, response, resolve)
     const {body} = outgoing

@@ -13,10 +13,30 @@ export interface RecordedFinding {
 
 export type Place = 'url' | 'header' | 'body'
 
+const MAX_CLEAN = 256
+const MAX_CLEAN_LENGTH = 4096
+
+/** Texts that a scanner found nothing in, the last so many: programs send the same header block over and over. */
+export class CleanTexts {
+  readonly #known = new Set<string>()
+
+  has(text: string): boolean {
+    return this.#known.has(text)
+  }
+
+  add(text: string): void {
+    if (text.length > MAX_CLEAN_LENGTH) return
+    if (this.#known.size >= MAX_CLEAN) this.#known.delete(this.#known.values().next().value ?? '')
+    this.#known.add(text)
+  }
+}
+
 /** How one endpoint's requests are looked at. */
 export interface Detectors {
   /** knows every real value and every placeholder */
   strict: Scanner
+  /** of `strict` alone: another scanner may know what this one does not */
+  clean: CleanTexts
   /** for bodies: the endpoint's own placeholders are inert text there */
   body: Scanner & WindowScanner
   /** findings by pattern in bodies are recorded instead of refused */
@@ -54,8 +74,11 @@ export class Inspection {
       values += value
       names += name
     }
-    const bytes = Buffer.from(`${text}${values}\n${names}`, 'latin1')
-    this.#whole(this.#detectors.strict, bytes, (offset) => (offset < addressLength ? 'url' : 'header'))
+    text += `${values}\n${names}`
+    const {strict, clean} = this.#detectors
+    if (clean.has(text)) return
+    const placeOf = (offset: number) => (offset < addressLength ? 'url' : 'header')
+    if (this.#whole(strict, Buffer.from(text, 'latin1'), placeOf).length === 0) clean.add(text)
   }
 
   /** As `head`, for a body that is there as a whole, as sent or decoded. */
@@ -76,7 +99,7 @@ export class Inspection {
     return {push: (chunk) => judged(stream.push(chunk)), end: () => judged(stream.end())}
   }
 
-  #whole(scanner: Scanner, bytes: Buffer, placeOf: (offset: number) => Place): void {
+  #whole(scanner: Scanner, bytes: Buffer, placeOf: (offset: number) => Place): readonly Finding[] {
     let result: ScanResult
     try {
       result = scanner.scan(bytes)
@@ -85,6 +108,7 @@ export class Inspection {
     }
     for (const finding of result.findings) this.#judge(finding, placeOf(finding.offset), bytes)
     if (result.overBudget) throw new Denial('scan_budget', {detail: placeOf(bytes.length)})
+    return result.findings
   }
 
   #judge(finding: Finding, place: Place, bytes?: Buffer): void {

@@ -4,7 +4,7 @@ import {CageError, messageOf} from '../../core/errors.js'
 import {ledgerFile} from '../../core/layout.js'
 import {GENESIS, lineHash, lineOf, parseRecord, type AuditEvent} from './record.js'
 
-const BATCH_BYTES = 64 * 1024
+const BATCH_BYTES = 256 * 1024
 const BATCH_MS = 50
 const RETRY_MS = 1000
 const MAX_QUEUE_BYTES = 4 * 1024 * 1024
@@ -97,7 +97,7 @@ export class Ledger {
 
   #append(event: AuditEvent): void {
     const time = new Date(this.#now()).toISOString()
-    const line = lineOf({v: 1, seq: this.#seq + 1, time, prev: this.#hash}, event)
+    const line = lineOf({seq: this.#seq + 1, time, prev: this.#hash}, event)
     this.#seq++
     this.#hash = lineHash(line)
     const bytes = Buffer.from(`${line}\n`)

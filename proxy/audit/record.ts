@@ -53,8 +53,14 @@ export function lineHash(line: string): string {
 }
 
 /** The record as its line, texts of bounded length; JSON escapes the rest. */
-export function lineOf(head: Pick<AuditRecord, 'v' | 'seq' | 'time' | 'prev'>, event: AuditEvent): string {
-  return `${JSON.stringify(head).slice(0, -1)},${JSON.stringify(event, boundedText).slice(1)}`
+export function lineOf(
+  {seq, time, prev}: Pick<AuditRecord, 'seq' | 'time' | 'prev'>,
+  event: AuditEvent,
+): string {
+  const whole = JSON.stringify(event)
+  // What is short as a whole holds nothing too long.
+  const text = whole.length <= MAX_TEXT ? whole : JSON.stringify(event, boundedText)
+  return `{"v":1,"seq":${seq},"time":"${time}","prev":"${prev}",${text.slice(1)}`
 }
 
 function boundedText(_key: string, value: unknown): unknown {

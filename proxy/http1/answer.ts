@@ -8,6 +8,7 @@ const MAX_INFORMATIONAL = 16
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\u0020-\u007e\u0080-\u00ff]*)?$/
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const noFieldText = /[^\t\u0020-\u007e\u0080-\u00ff]/
+const plainLength = /^\d{1,15}$/
 const sizeLine = /^([0-9a-fA-F]{1,13})[ \t]*(?:;[\t\u0020-\u007e\u0080-\u00ff]*)?$/
 
 /** Hears of one answer: its head, what of its body comes, nothing more once it is over. */
@@ -196,8 +197,9 @@ function headerOf(line: string): [name: string, value: string] {
 
 /** One number, or the same one several times. */
 function lengthOf(value: string): number {
+  if (plainLength.test(value)) return Number(value)
   const [first = '', ...others] = value.split(',').map((one) => one.trim())
-  if (!/^\d{1,15}$/.test(first) || others.some((other) => other !== first))
+  if (!plainLength.test(first) || others.some((other) => other !== first))
     throw new AnswerError('a length that is none')
   return Number(first)
 }

@@ -5,7 +5,7 @@ import {createScanner} from '../../../scan/scanner.js'
 import {admitBody, type Body, type BodySource} from '../../../proxy/body.js'
 import {Denial} from '../../../proxy/denial.js'
 import type {RequestFacts} from '../../../proxy/facts.js'
-import {Inspection, placeholderId, type Detectors} from '../../../proxy/inspect.js'
+import {CleanTexts, Inspection, placeholderId, type Detectors} from '../../../proxy/inspect.js'
 
 const SECRET = 'real-value-of-a-credential-7a91'
 const PLACEHOLDER = 'cage-ph-0011223344556677'
@@ -18,6 +18,7 @@ const strict = createScanner({
 const own = createScanner({exact: [{id: 'api', value: SECRET}], inert: [PLACEHOLDER]})
 const detectors = (over: Partial<Detectors> = {}): Detectors => ({
   strict,
+  clean: new CleanTexts(),
   body: strict,
   auditBody: false,
   patterns: true,
@@ -244,6 +245,44 @@ describe('headers and addresses', () => {
     expect(place(() => judge().head({rawTarget: `${long}?x=${SECRET}`}, [['a', long]]))).toBe('url')
     expect(place(() => judge().head({rawTarget: long}, [['a', `${long} ${SECRET}`]]))).toBe('header')
     expect(place(() => judge().head({rawTarget: `${long}%20`}, [['a', SECRET]]))).toBe('header')
+  })
+
+  test('a header block that was clean is not looked at again, by the scanner that saw it', () => {
+    let scans = 0
+    const scan = (bytes: Buffer) => {
+      scans++
+      return strict.scan(bytes)
+    }
+    const same = detectors({strict: {scan}})
+    const judge = (rawTarget: string, value: string) => () =>
+      new Inspection(same).head({rawTarget}, [['user-agent', value]])
+    judge('/a', 'x')()
+    judge('/a', 'x')()
+    expect(scans).toBe(1)
+    judge('/b', 'x')()
+    judge('/a', 'y')()
+    expect(scans).toBe(3)
+    // What was found once is found every time.
+    expect(judge('/a', SECRET)).toThrow('secret_found')
+    expect(judge('/a', SECRET)).toThrow('secret_found')
+    expect(scans).toBe(5)
+    expect(() =>
+      new Inspection(detectors({strict: createScanner({exact: [{id: 'new', value: 'user-agent: x'}]})})).head(
+        {rawTarget: '/a'},
+        [['user-agent', 'x']],
+      ),
+    ).toThrow('secret_found')
+  })
+
+  test('only so many header blocks are remembered', () => {
+    const clean = new CleanTexts()
+    for (let index = 0; index < 300; index++) clean.add(`block ${index}`)
+    clean.add('x'.repeat(5000))
+    expect([clean.has('block 0'), clean.has('block 299'), clean.has('x'.repeat(5000))]).toEqual([
+      false,
+      true,
+      false,
+    ])
   })
 
   test('a scanner that fails or runs out of work refuses (OPEN-3)', () => {
