@@ -11,6 +11,7 @@ import {createScanner} from '../scan/scanner.js'
 import {buildGitleaks} from './gitleaks.js'
 import {median, report} from './measure.js'
 import {serveSidecar, startMitmproxy, startSidecar, startSquid, type Proxy} from './proxy/contestants.js'
+import {LIVE_POLICY_SECONDS, livePolicyMs} from './proxy/live-policy.js'
 import {run, type Load, type Measured} from './proxy/load.js'
 import {clone, npmCi, serveRepositories, writePackages, writeRepository, type Way} from './proxy/projects.js'
 import {installTools} from './proxy/tools.js'
@@ -100,6 +101,7 @@ async function compare(directory: string, scanned: number): Promise<void> {
       idle,
       versions: tools.versions,
       projects: projects(directory, proxies.cage.port),
+      livePolicy: () => livePolicy(directory, proxies.cage.port),
       scanned,
     })
   } finally {
@@ -113,7 +115,27 @@ interface Beside {
   versions: Record<string, string>
   /** seconds a round, of each project and way */
   projects: () => Record<'npm' | 'clone', {direct: number[]; cage: number[]}>
+  /** milliseconds, of each new revision */
+  livePolicy: () => Promise<number[]>
   scanned: number
+}
+
+/** New revisions while connections are busy with requests. */
+async function livePolicy(directory: string, proxyPort: number): Promise<number[]> {
+  const load: Load = {
+    kind: 'requests',
+    address: originAddress,
+    path: '/small',
+    connections: 32,
+    seconds: LIVE_POLICY_SECONDS,
+    proxyPort,
+  }
+  const traffic = inOwnProcess(load)
+  const times = await livePolicyMs(directory, proxyPort)
+  const {done, failed} = await traffic
+  if (done === 0 || failed > 0)
+    throw new Error(`traffic during new revisions: ${done} done, ${failed} failed`)
+  return times
 }
 
 /** Whole projects with and without the sidecar, in turns. */
@@ -138,7 +160,7 @@ function projects(directory: string, proxyPort: number): Beside['projects'] {
 
 async function measure(
   proxies: Record<Exclude<Name, 'direct'>, Proxy>,
-  {idle, versions, projects: measureProjects, scanned}: Beside,
+  {idle, versions, projects: measureProjects, livePolicy: measureLivePolicy, scanned}: Beside,
 ): Promise<void> {
   const all: Name[] = ['direct', 'cage', 'squid', 'mitmproxy']
   const h2: Name[] = ['direct', 'cage', 'mitmproxy']
@@ -202,6 +224,7 @@ async function measure(
     h2,
   )
 
+  const revisions = await measureLivePolicy()
   const {npm, clone: cloned} = measureProjects()
 
   const rate = (results: Map<Name, Result[]>, name: Name) =>
@@ -229,6 +252,8 @@ async function measure(
     values[`${name}PeakMB`] = proxies[name].memory().peak
     values[`${name}ReadyMs`] = proxies[name].readyMs
   }
+  values['live_policy_ms_p50'] = median(revisions)
+  values['live_policy_ms_max'] = Math.max(...revisions)
   values['directNpmCiSeconds'] = median(npm.direct)
   values['cageNpmCiSeconds'] = median(npm.cage)
   values['directCloneSeconds'] = median(cloned.direct)
@@ -272,6 +297,7 @@ async function measure(
       latency_p50_vs_squid: 1.15,
       scan_vs_gitleaks: 1,
       eventDelayP50Ms: 0.5,
+      live_policy_ms_p50: 200,
       cageIdleMB: 80,
       npm_ci_vs_direct: 1.15,
       clone_vs_direct: 1.15,

@@ -4,12 +4,9 @@ import {chmodSync, mkdirSync, readFileSync, readdirSync, writeFileSync} from 'no
 import {connect} from 'node:net'
 import {join} from 'node:path'
 import {sidecarPort} from '../../core/layout.js'
-import {createAuthority, parseAuthority} from '../../core/certificates/authority.js'
-import {generateGrantKey, newHandle, signGrant} from '../../policy/sign.js'
 import {serve} from '../../proxy/serve.js'
-import {egressGrant, egressRule, gitGrant} from '../../test/support/grants.js'
+import {fileOf, writeGrant} from './grant.js'
 import type {Tools} from './tools.js'
-import {originAddress, originHost} from './world.js'
 
 export interface Proxy {
   port: number
@@ -188,38 +185,11 @@ export function startSidecar(directory: string, program: string): Promise<Proxy>
 
 /** Policy, scanner with all patterns, audit on disk and metrics: nothing is turned off. */
 export async function serveSidecar(directory: string): Promise<void> {
-  const path = (name: string) => join(directory, 'sidecar', name)
-  for (const name of ['grant', 'state', 'ledger', 'trust']) mkdirSync(path(name), {recursive: true})
-  const ca = readFileSync(join(directory, 'origin-ca.pem'), 'utf8')
-  const key = generateGrantKey()
-  const handle = newHandle()
-  const egress = egressGrant({
-    dispatcher: {
-      address: originAddress,
-      port: 8443,
-      ca: parseAuthority(createAuthority('none', Date.now())).certificate,
-      hosts: ['git.cage.internal'],
-    },
-    resolver: [originAddress],
-    rules: [
-      egressRule({id: 'origin', host: originHost}),
-      egressRule({id: 'secrets', effect: 'deny', host: originHost, paths: ['/secret/**']}),
-      ...Array.from({length: 50}, (_, index) =>
-        egressRule({id: `other-${index}`, host: `host-${index}.test`}),
-      ),
-    ],
-    hosts: [{host: originHost, address: originAddress, port: 443, ca}],
-  })
-  const {task, project, revision} = egress
-  const part = signGrant(
-    {project, task, revision, handle, egress, git: gitGrant({revision})},
-    key.privateKeyPem,
-  ).egress
-  writeFileSync(path('grant/egress.json'), JSON.stringify(part))
-  writeFileSync(path('grant/credentials.json'), '{}')
-  writeFileSync(path('grant/handle'), handle)
+  const path = (name: string) => fileOf(directory, name)
+  for (const name of ['state', 'ledger', 'trust']) mkdirSync(path(name), {recursive: true})
+  const grantKey = writeGrant(directory)
   await serve({
-    grantKey: key.publicKeyDer,
+    grantKey,
     grantDirectory: path('grant'),
     stateDirectory: path('state'),
     ledgerDirectory: path('ledger'),

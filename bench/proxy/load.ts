@@ -29,7 +29,7 @@ export interface Measured {
 
 const secureContext = createSecureContext({minVersion: 'TLSv1.2'})
 
-async function open(load: Load, protocol: string): Promise<TLSSocket> {
+export async function open(load: Load, protocol: string): Promise<TLSSocket> {
   const {proxyPort, address} = load
   const socket = connectTcp({host: proxyPort ? '127.0.0.1' : address, port: proxyPort ?? 443, noDelay: true})
   await event(socket, 'connect')
@@ -60,7 +60,7 @@ function event(socket: Socket, name: string): Promise<unknown[]> {
   })
 }
 
-function requestBytes({path, body}: Load, close: boolean): Buffer {
+export function requestBytes({path, body}: Load, close: boolean): Buffer {
   const head = [
     `${body === undefined ? 'GET' : 'POST'} ${path} HTTP/1.1`,
     `Host: ${originHost}`,
@@ -86,7 +86,7 @@ function jsonOf(length: number): Buffer {
 }
 
 /** Sends and reads one whole answer with a length; resolves with its bytes. */
-class Client {
+export class Client {
   readonly #socket: TLSSocket
   #left = -1
   #read = 0
