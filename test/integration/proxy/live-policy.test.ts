@@ -86,7 +86,75 @@ const slowCall = () => {
   return running('mcp.test', head, call)
 }
 
+/** Requests of the agent on eight connections, one after the other, until its input ends; the path says when it began. */
+function traffic(host: string) {
+  const text = `
+    const https = require('https'), net = require('net'), tls = require('tls'), fs = require('fs')
+    let path = '/before'
+    const counts = {}
+    process.stdin.once('data', () => { path = '/after'; process.stdin.once('data', () => { console.log(JSON.stringify(counts)); process.exit() }) })
+    const agent = new https.Agent({keepAlive: true, maxSockets: 8})
+    agent.createConnection = (_options, done) => {
+      const plain = net.connect(3128, '127.0.0.1', () => plain.write('CONNECT ${host}:443 HTTP/1.1\\r\\nhost: ${host}:443\\r\\n\\r\\n'))
+      plain.on('error', done)
+      plain.once('data', () => {
+        const socket = tls.connect({socket: plain, servername: '${host}', ca: fs.readFileSync(process.env.CAGE_CA)})
+        socket.once('secureConnect', () => done(null, socket))
+      })
+    }
+    const loop = () => {
+      const sent = path
+      const request = https.get({agent, host: '${host}', path: sent}, (answer) => {
+        const key = sent + ' ' + answer.statusCode
+        counts[key] = (counts[key] ?? 0) + 1
+        answer.on('error', () => {}).on('close', () => setTimeout(loop, 2)).resume()
+      })
+      request.on('error', () => { if (!request.res) setTimeout(loop, 5) })
+    }
+    for (let index = 0; index < 8; index++) loop()`
+  const child = network.startAgent([process.execPath, '-e', text])
+  let said = ''
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  return {
+    next: () => child.stdin.write('next\n'),
+    counts: async () => {
+      child.stdin.write('end\n')
+      await child.exit
+      return JSON.parse(said) as Record<string, number>
+    },
+  }
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** Resolves some answers after the first request for it arrived. */
+async function untilSeen(wanted: string): Promise<void> {
+  for (let waited = 0; waited < 15_000 && !network.seen().some(({url}) => url === wanted); waited += 50)
+    await pause(50)
+  await pause(500)
+}
+
 describeHere('a new revision', () => {
+  test('decides alone once it is acknowledged, whatever is under way', async () => {
+    const agent = traffic('allowed.test')
+    await untilSeen('/before')
+    await network.put({rules: without(rule.other)})
+    agent.next()
+    await pause(1000)
+    const seen = network.seen().map(({url}) => url)
+    const counts = await agent.counts()
+    expect(counts['/before 200']).toBeGreaterThan(0)
+    expect(counts['/after 403']).toBeGreaterThan(8)
+    expect(counts['/after 200']).toBeUndefined()
+    expect(seen).not.toContain('/after')
+    // The same on the same route, allowed again.
+    await network.put({rules: all})
+    const again = traffic('allowed.test')
+    again.next()
+    await untilSeen('/after')
+    expect((await again.counts())['/after 200']).toBeGreaterThan(0)
+  })
+
   test.each([
     ['an answer that streams', model, rule.model],
     ['a WebSocket', socket, rule.socket],
