@@ -8,7 +8,7 @@ import {handleHeader, smallHeap, uid} from '../../core/layout.js'
 import type {GitGrant, SignedPart} from '../../policy/grant.js'
 import {generateGrantKey, newHandle, signGrant} from '../../policy/sign.js'
 import {fileHost, type FakeGithub} from './fake-github.js'
-import type {GitUpstream} from './git-upstream.js'
+import type {Forge} from './git-upstream.js'
 import {GitSandbox} from './git-sandbox.js'
 import {egressGrant, gitGrant} from './grants.js'
 
@@ -51,7 +51,7 @@ export class TestDispatcher {
   readonly state: string
   readonly separate = process.getuid?.() === 0
   /** whose repositories `gitAs` reaches beside the hosted ones */
-  upstream: GitUpstream | undefined
+  upstream: Forge | undefined
   port = 0
   healthPort = 0
   log = ''
@@ -186,7 +186,7 @@ export class TestDispatcher {
 
   /** The dispatcher in front of somebody else's server, its credential told as the CLI does. */
   static async startBefore(
-    upstream: GitUpstream,
+    upstream: Forge,
     options: Parameters<typeof TestDispatcher.start>[0] = {},
   ): Promise<TestDispatcher> {
     const dispatcher = await TestDispatcher.start(options)

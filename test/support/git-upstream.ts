@@ -32,8 +32,18 @@ const NO_FAULTS: UpstreamFaults = {
   echoes: false,
 }
 
+/** What a dispatcher needs to know of a server that branches go to. */
+export interface Forge {
+  address: string
+  port: number
+  /** PEM */
+  ca: string
+  token: string
+  url(path?: string): string
+}
+
 /** A git server of somebody else: git-upstream-server.mjs as a process, its repositories in a sandbox. */
-export class GitUpstream {
+export class GitUpstream implements Forge {
   readonly box = new GitSandbox()
   readonly token = `sentinel-${'x7Qp'.repeat(6)}`
   address = '127.0.0.1'
@@ -137,7 +147,8 @@ export class GitUpstream {
   }
 }
 
-function makeCertificate(folder: string): void {
+/** tls.crt and tls.key for the forge's name, signed by ca.crt. */
+export function makeCertificate(folder: string): void {
   chmodSync(folder, 0o711)
   const openssl = (...args: string[]) => execFileSync('openssl', args, {cwd: folder, stdio: 'pipe'})
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2']
