@@ -20,4 +20,6 @@ export const trustVariables: Readonly<Record<string, string>> = {
   PIP_CERT: trustPath.bundle,
   REQUESTS_CA_BUNDLE: trustPath.bundle,
   SSL_CERT_FILE: trustPath.bundle,
+  // Yarn 1 looks for no other.
+  npm_config_cafile: trustPath.bundle,
 }

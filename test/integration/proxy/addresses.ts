@@ -28,6 +28,7 @@ export const zone: Record<string, string> = {
   'allowed.test': world.publicHost,
   'api.allowed.test': world.publicHost,
   'registry.npmjs.org': world.publicHost,
+  'registry.yarnpkg.com': world.publicHost,
   'pypi.org': world.publicHost,
   'files.pythonhosted.org': world.publicHost,
   'proxy.golang.org': world.publicHost,

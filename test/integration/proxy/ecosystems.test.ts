@@ -4,7 +4,7 @@ import {processRunner} from '../../../core/process.js'
 import {trustPath} from '../../../core/layout.js'
 import {trustVariables} from '../../../manifests/trust.js'
 import {compileRules} from '../../../policy/compile.js'
-import {testClients} from '../../support/clients.js'
+import {python, testClients, testPythonClients} from '../../support/clients.js'
 import {missing, systemPath, TestNetwork} from './network.js'
 import {fillRegistries} from './registries.js'
 
@@ -20,6 +20,10 @@ const bin = (name: string) => `${modules}/.bin/${name}`
 // The package's own program only asks for an installation script to be run.
 const bun = `${modules}/@oven/bun-linux-x64/bin/bun`
 const whenFetched = modules === '' ? test.skip : test
+const forPython = reason === undefined ? await testPythonClients() : {missing: reason}
+if ('missing' in forPython) test(`skipped: ${forPython.missing}`, () => undefined)
+const pythonPath = 'modules' in forPython ? {PYTHONPATH: forPython.modules} : undefined
+const whenPython = pythonPath ? test : test.skip
 
 const found = async (program: string) =>
   (await processRunner.run({argv: ['sh', '-c', `command -v ${program}`], env: {PATH: systemPath}})).code === 0
@@ -83,6 +87,29 @@ function write(name: string, content: string): string {
 describeHere('package managers', () => {
   whenFetched('pnpm adds', async () => {
     const {code, output} = await run('pnpm', `${bin('pnpm')} add tiny`)
+    expect([code, output]).toEqual([0, expect.stringContaining('tiny')])
+    expect(asked()).toContain('GET /tiny/-/tiny-1.0.0.tgz')
+  })
+
+  whenFetched('Yarn 1 adds', async () => {
+    const yarn = `${process.execPath} ${modules}/yarn/bin/yarn.js`
+    const {code, output} = await run(
+      'yarn1',
+      `echo '{}' > package.json && ${yarn} add tiny && ls node_modules`,
+    )
+    expect([code, output]).toEqual([0, expect.stringContaining('tiny')])
+    expect(asked()).toContain('GET /tiny/-/tiny-1.0.0.tgz')
+  })
+
+  whenFetched('Yarn 4 adds', async () => {
+    const yarn = `${process.execPath} ${modules}/@yarnpkg/cli-dist/bin/yarn.js`
+    const more = {
+      YARN_NODE_LINKER: 'node-modules',
+      YARN_ENABLE_IMMUTABLE_INSTALLS: 'false',
+      YARN_ENABLE_TELEMETRY: '0',
+    }
+    const script = `echo '{}' > package.json && touch yarn.lock && ${yarn} add tiny && ls node_modules`
+    const {code, output} = await run('yarn4', script, more)
     expect([code, output]).toEqual([0, expect.stringContaining('tiny')])
     expect(asked()).toContain('GET /tiny/-/tiny-1.0.0.tgz')
   })
@@ -188,6 +215,34 @@ describeHere('clients of models', () => {
       for await (const {choices} of stream) console.log(choices[0].delta.content)`,
     )
     const {code, output} = await run('openai', `${process.execPath} ${file}`)
+    expect([code, output]).toEqual([0, 'hello\n'])
+  })
+
+  whenPython('the Python SDK of Anthropic streams', async () => {
+    const file = write(
+      'anthropic_stream.py',
+      `import anthropic
+client = anthropic.Anthropic(api_key='placeholder')
+ask = dict(model='claude-haiku-4-5', max_tokens=20, messages=[{'role': 'user', 'content': 'hi'}])
+headers = {'x-fake': '{"words":["good"," day"]}'}
+for event in client.messages.create(**ask, stream=True, extra_headers=headers):
+    if event.type == 'content_block_delta': print(repr(event.delta.text))
+`,
+    )
+    const {code, output} = await run('anthropic-python', `${python} ${file}`, pythonPath)
+    expect([code, output]).toEqual([0, "'good'\n' day'\n"])
+  })
+
+  whenPython('the Python SDK of OpenAI streams', async () => {
+    const file = write(
+      'openai_stream.py',
+      `import openai
+client = openai.OpenAI(api_key='placeholder')
+for chunk in client.chat.completions.create(model='gpt-5', stream=True, messages=[{'role': 'user', 'content': 'hi'}]):
+    print(chunk.choices[0].delta.content)
+`,
+    )
+    const {code, output} = await run('openai-python', `${python} ${file}`, pythonPath)
     expect([code, output]).toEqual([0, 'hello\n'])
   })
 

@@ -39,7 +39,6 @@ async function npm(serve: Serve, draft: string): Promise<void> {
   write(`${draft}/package/package.json`, '{"name":"tiny","version":"1.0.0"}')
   const tarball = await archive('tar', '-czf', '-', '-C', draft, 'package')
   const path = 'tiny/-/tiny-1.0.0.tgz'
-  serve('registry.npmjs.org', path, tarball)
   const integrity = `sha512-${digest('sha512', tarball).digest('base64')}`
   const dist = {tarball: `https://registry.npmjs.org/${path}`, integrity}
   const about = {
@@ -48,7 +47,10 @@ async function npm(serve: Serve, draft: string): Promise<void> {
     time: {'1.0.0': '2020-01-01T00:00:00.000Z'},
     versions: {'1.0.0': {name: 'tiny', version: '1.0.0', dist}},
   }
-  serve('registry.npmjs.org', 'tiny.json', JSON.stringify(about))
+  for (const host of ['registry.npmjs.org', 'registry.yarnpkg.com']) {
+    serve(host, path, tarball)
+    serve(host, 'tiny.json', JSON.stringify(about))
+  }
 }
 
 /** `name=text` each, with `|` for a new line. */
