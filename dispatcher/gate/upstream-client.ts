@@ -1,13 +1,11 @@
-import {request as send} from 'node:https'
 import type {IncomingMessage} from 'node:http'
 import type {Readable} from 'node:stream'
-import {pipeline} from 'node:stream/promises'
 import {CageError, messageOf} from '../../core/errors.js'
 import type {Connections} from './connections.js'
 import type {CredentialUse} from './credential.js'
+import {sendRequest, type SentRequest} from './https-request.js'
 import type {Upstream, Upstreams} from './upstreams.js'
 
-const CONNECT_MS = 20_000
 const IDLE_MS = 300_000
 
 export interface UpstreamCall {
@@ -73,8 +71,8 @@ export class UpstreamClient {
     upstream: Upstream,
     {method, target, headers, body, elsewhere, signal}: UpstreamCall,
     authorization: string | undefined,
-  ): {answer: Promise<IncomingMessage>; reused: () => boolean} {
-    const request = send({
+  ): SentRequest {
+    const options = {
       agent: this.#connections.agentOf(upstream),
       headers: {
         host: upstream.name.split('/')[0],
@@ -87,21 +85,8 @@ export class UpstreamClient {
       path: elsewhere?.path ?? `${upstream.path}${target}`,
       port: upstream.port,
       ...(signal ? {signal} : {}),
-    })
-    const answer = new Promise<IncomingMessage>((resolve, reject) => {
-      request.on('response', resolve).on('error', reject)
-    })
-    const late = setTimeout(() => request.destroy(new Error('no connection in time')), CONNECT_MS)
-    const connected = () => clearTimeout(late)
-    request.on('socket', (socket) => {
-      if (socket.connecting) socket.once('secureConnect', connected)
-      else connected()
-    })
-    request.on('close', connected)
-    request.setTimeout(IDLE_MS, () => request.destroy(new Error('it stands still')))
-    if (body === undefined || Buffer.isBuffer(body)) request.end(body)
-    else pipeline(body, request).catch((error: unknown) => request.destroy(error as Error))
-    return {answer, reused: () => request.reusedSocket}
+    }
+    return sendRequest(options, body, IDLE_MS)
   }
 }
 

@@ -1,8 +1,8 @@
 import type {Agent} from 'node:https'
-import {request as send} from 'node:https'
 import type {IncomingHttpHeaders, IncomingMessage} from 'node:http'
 import {CageError, messageOf} from '../../core/errors.js'
 import type {HostWay} from '../gate/connections.js'
+import {sendRequest, type SentRequest} from '../gate/https-request.js'
 
 /** Kept connections by way; whoever gives them out guards the addresses. */
 export type AgentOf = (way: HostWay) => Agent
@@ -22,7 +22,6 @@ export interface ApiAnswer {
   body: Buffer
 }
 
-const CONNECT_MS = 20_000
 const IDLE_MS = 60_000
 const MAX_ANSWER = 32 * 1024 * 1024
 
@@ -71,12 +70,9 @@ export class ApiClient {
     }
   }
 
-  #send(
-    host: string,
-    {method, target, headers, body, signal}: ApiRequest,
-  ): {answer: Promise<IncomingMessage>; reused: () => boolean} {
+  #send(host: string, {method, target, headers, body, signal}: ApiRequest): SentRequest {
     const way = this.#wayTo(host)
-    const request = send({
+    const options = {
       agent: this.#agentOf(way),
       headers: {
         host,
@@ -89,20 +85,8 @@ export class ApiClient {
       path: target,
       port: way.port,
       ...(signal ? {signal} : {}),
-    })
-    const answer = new Promise<IncomingMessage>((resolve, reject) => {
-      request.on('response', resolve).on('error', reject)
-    })
-    const late = setTimeout(() => request.destroy(new Error('no connection in time')), CONNECT_MS)
-    const connected = () => clearTimeout(late)
-    request.on('socket', (socket) => {
-      if (socket.connecting) socket.once('secureConnect', connected)
-      else connected()
-    })
-    request.on('close', connected)
-    request.setTimeout(IDLE_MS, () => request.destroy(new Error('it stands still')))
-    request.end(body)
-    return {answer, reused: () => request.reusedSocket}
+    }
+    return sendRequest(options, body, IDLE_MS)
   }
 }
 
