@@ -20,6 +20,7 @@ import {machineWanted} from './machine-wanted.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 import {repositoryStep} from './repository-step.js'
+import {dispatcherControl} from './task-context.js'
 import {fenceEntries, upstreamWays} from './upstream-ways.js'
 import {selfCheckStep} from '../provision/steps/self-check.js'
 
@@ -86,6 +87,7 @@ function dispatcherOf(project: ProjectContext): Step {
       const volumes = await volumesIn(project, clusterNames.dispatcherNamespace(project.id))
       await volumes.ensure(clusterNames.dispatcher, DISPATCHER_DISK)
     },
+    answers: async () => (await dispatcherControl(project)).answers(),
   })
 }
 

@@ -139,6 +139,17 @@ export class DispatcherControl {
     await this.call({op: 'repository.init', repository, defaultBranch})
   }
 
+  /** False where its pod does not take a question yet, whatever it counts as. */
+  async answers(): Promise<boolean> {
+    try {
+      await this.held()
+      return true
+    } catch {
+      this.signal?.throwIfAborted()
+      return false
+    }
+  }
+
   /** The pushes that wait for a person, of all tasks. */
   async held(): Promise<HeldPush[]> {
     const {held} = (await this.call({op: 'held.list'})) as {held?: unknown}

@@ -17,14 +17,18 @@ interface SecretObject extends KubeObject {
   data?: Record<string, string>
 }
 
-/** The dispatcher's objects, applied and answering. `volume` makes the disk of the hosted repositories. */
+/**
+ * The dispatcher's objects, applied and answering. `volume` makes the disk of the hosted repositories; `answers` asks it
+ * something: right after the start of a node its pod still counts as ready, as it was when the node stopped.
+ */
 export function dispatcherStep(options: {
   id: string
   cluster: () => Promise<Cluster>
   objects: (current: ServerCertificate | undefined) => Promise<readonly KubeObject[]>
   volume: () => Promise<void>
+  answers: () => Promise<boolean>
 }): Step {
-  const {id, cluster} = options
+  const {id, cluster, answers} = options
   const wanted = async () => stamped(await options.objects(await currentCertificate(await cluster(), id)))
   return {
     name: 'dispatcher',
@@ -33,7 +37,8 @@ export function dispatcherStep(options: {
     hints: ['Run `cage doctor`, then `cage up` again.', 'Look inside with `cage machine ssh`.'],
     check: async ({signal}) =>
       (await areApplied(await cluster(), await wanted(), {signal})) &&
-      (await isReady(await cluster(), id, signal)),
+      (await isReady(await cluster(), id, signal)) &&
+      (await answers()),
     act: async (tools) => {
       tools.detail('making its volume')
       await options.volume()
@@ -42,7 +47,7 @@ export function dispatcherStep(options: {
       await ready(await cluster(), id, tools)
       return undefined
     },
-    verify: async ({signal}) => isReady(await cluster(), id, signal),
+    verify: async ({signal}) => (await isReady(await cluster(), id, signal)) && (await answers()),
   }
 }
 

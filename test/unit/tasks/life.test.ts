@@ -463,6 +463,21 @@ describe('the dispatcher', () => {
     })
   })
 
+  it('answers only when it was asked and said something that can be read', async () => {
+    const answers = () => world.dispatcher().answers()
+    world.cluster.execScript = (call) => {
+      call.stdout(JSON.stringify({held: []}))
+      return 0
+    }
+    expect(await answers()).toBe(true)
+    world.cluster.execScript = () => 1
+    expect(await answers()).toBe(false)
+    world.cluster.execScript = () => {
+      throw new CageError('cannot run node', {code: 'EXEC_NOT_STARTED', exitCode: 255})
+    }
+    expect(await answers()).toBe(false)
+  })
+
   it('that refuses says why, escaped', async () => {
     world.cluster.execScript = (call) => {
       call.stdout(JSON.stringify({error: {code: 'X', message: 'no\u001b[31m', hints: []}}))
