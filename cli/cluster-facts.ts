@@ -1,5 +1,4 @@
 import {CageError, ExitCode} from '../core/errors.js'
-import type {KubeObject} from '../core/kube-object.js'
 import type {Cluster} from '../kube/cluster.js'
 import type {ClusterTraits} from '../manifests/pod-shape.js'
 import {upstreamKind} from '../policy/upstream-kind.js'
@@ -87,25 +86,16 @@ export async function volumesIn(project: ProjectContext, namespace: string): Pro
 
 /** What answers on the machine and must never answer a pod: the kubelet, and the API server where it listens on a link. */
 export async function closedAddresses(project: ProjectContext): Promise<string[]> {
-  if (await existingCluster(project)) {
-    const {apiAddress} = await import('../provision/existing/network-policy.js')
-    return [await apiAddress(await project.cluster(), {signal: project.signal})]
-  }
+  const {apiAddress} = await import('../provision/cluster/api-service.js')
+  const service = async () => apiAddress(await project.cluster(), {signal: project.signal})
+  if (await existingCluster(project)) return [await service()]
   const {clusterKinds} = await import('../provision/cluster/kinds.js')
   const {machine, record} = await project.machine()
   const {api, closed} = clusterKinds[record.cluster]
   const {address} = await machine.facts()
   const ports = Object.values(closed).map((port) => `${address}:${port}`)
   // Its service leads to that link, and nowhere when it listens on loopback only.
-  if (api.listens === 'loopback') return ports
-  const cluster = await project.cluster()
-  const service = await cluster.get<KubeObject & {spec?: {clusterIP?: string}}>({
-    apiVersion: 'v1',
-    kind: 'Service',
-    name: 'kubernetes',
-    namespace: 'default',
-  })
-  return [...ports, ...(service?.spec?.clusterIP ? [`${service.spec.clusterIP}:443`] : [])]
+  return api.listens === 'loopback' ? ports : [...ports, await service()]
 }
 
 /** DNS servers of the sidecars: the operator's, else the machine's or the cluster's. */

@@ -1,7 +1,7 @@
 import {CageError, messageOf} from '../core/errors.js'
 import {clusterNames} from '../core/layout.js'
 import type {Cluster} from '../kube/cluster.js'
-import {notedEnforcement} from '../provision/existing/network-policy.js'
+import {notedEnforcement} from '../provision/steps/network-policy.js'
 import {openExisting, requireSameCluster} from '../provision/existing/open.js'
 import {ownerOf, removeFromCluster} from '../provision/existing/ownership.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'

@@ -4,12 +4,12 @@ import {baseObjects} from '../manifests/base.js'
 import type {BaseView} from '../manifests/base-view.js'
 import {taskPod} from '../manifests/task-pod.js'
 import {upstreamKind} from '../policy/upstream-kind.js'
-import {networkPolicyStep} from '../provision/existing/network-policy.js'
 import {ownerOf} from '../provision/existing/ownership.js'
 import type {Step} from '../provision/pipeline.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'
 import {baseObjectsStep} from '../provision/steps/base-objects.js'
 import {admissionStep, claimStep, existingPreflightStep} from '../provision/steps/existing.js'
+import {networkPolicyStep} from '../provision/steps/network-policy.js'
 import {pushStep} from '../provision/steps/push.js'
 import {selfCheckStep} from '../provision/steps/self-check.js'
 import {computerTransport} from '../provision/transport/computer.js'
@@ -84,6 +84,7 @@ export function existingSteps(project: ProjectContext, dispatcher: Step, reposit
       id,
       owner,
       cluster,
+      engine: () => Promise.resolve('unknown'),
       clock,
       probe: async () => {
         const existing = await requireExisting(project)

@@ -103,8 +103,8 @@ async function enforcement(project: ProjectContext, cluster: Cluster): Promise<s
   const {record} = await project.machine()
   if (!clusterKinds[record.cluster].networkPolicy)
     return 'not enforced by this cluster; the machine firewall drops the same'
-  const found = await notedEnforcement(cluster, project.id)
-  if (found === 'enforced')
+  const noted = await notedEnforcement(cluster, project.id)
+  if (noted?.found === 'enforced')
     return 'enforced by this cluster, proved by trying; the machine firewall drops the same'
   return 'not proved on this cluster; the machine firewall drops the same'
 }

@@ -9,6 +9,7 @@ import type {Step} from '../provision/pipeline.js'
 import {projectAuthority, dispatcherCertificate} from '../provision/state/authority.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'
 import {baseObjectsStep} from '../provision/steps/base-objects.js'
+import {ownerOf} from '../provision/existing/ownership.js'
 import {dispatcherAddress, dispatcherStep} from '../provision/steps/dispatcher.js'
 import {imagesStep} from '../provision/steps/images.js'
 import {firewallStep, machineSteps} from '../provision/steps/machine.js'
@@ -46,9 +47,14 @@ export function upSteps(project: ProjectContext): Step[] {
     networkPolicyStep({
       id: project.id,
       clock: project.clock,
-      promised: async () => clusterKinds[(await open()).cluster.kind].networkPolicy,
+      owner: async () => ownerOf((await projectGrantKey(project.files)).publicKey),
       cluster,
-      transport: async () => (await open()).machine.transport,
+      engine: async () => (clusterKinds[(await open()).cluster.kind].networkPolicy ? 'promised' : 'none'),
+      probe: async () => ({
+        projectId: project.id,
+        traits: await clusterTraits(project),
+        image: (await projectImages(project)).dispatcher,
+      }),
     }),
     repositoryStep(project),
     selfCheckStep({

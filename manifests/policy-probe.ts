@@ -1,5 +1,5 @@
 import type {KubeObject} from '../core/kube-object.js'
-import {clusterNames, label, uid} from '../core/layout.js'
+import {clusterNames, dispatcherPort, label, uid} from '../core/layout.js'
 import {registryObjects} from './base.js'
 import {parseObjects} from './objects.js'
 import type {ClusterTraits} from './pod-shape.js'
@@ -16,11 +16,11 @@ export interface PolicyProbeView {
   registryAccount?: string
 }
 
-/** The pod that knocks, and the policy that must silence it, to be applied after it was heard. */
+/** The pod that knocks at the dispatcher, the policy that must let it in, and the one that must silence it. */
 export function policyProbe(
   view: PolicyProbeView,
   templates: Templates = new Templates(),
-): {pod: KubeObject[]; deny: KubeObject[]} {
+): {pod: KubeObject[]; allow: KubeObject[]; deny: KubeObject[]} {
   const namespace = clusterNames.probeNamespace(view.projectId)
   const labels = {[label.project]: view.projectId}
   const {secrets, pullSecrets} = registryObjects(view, namespace, templates)
@@ -34,6 +34,8 @@ export function policyProbe(
     pullPolicy: view.traits.pullPolicy,
     command: [nodeProgram, '-e', 'setInterval(() => undefined, 1000000)'],
   }
+  const policy = (file: string, values: Record<string, unknown>) =>
+    parseObjects(file, templates.render(file, values), ['NetworkPolicy'])
   return {
     pod: [
       ...secrets,
@@ -42,10 +44,13 @@ export function policyProbe(
         'Pod',
       ]),
     ],
-    deny: parseObjects(
-      'policy-probe-deny.yaml',
-      templates.render('policy-probe-deny.yaml', {namespace, labels}),
-      ['NetworkPolicy'],
-    ),
+    allow: policy('policy-probe-allow.yaml', {
+      namespace,
+      labels,
+      dispatcherNamespace: clusterNames.dispatcherNamespace(view.projectId),
+      dispatcherLabels: {[label.component]: 'dispatcher'},
+      port: dispatcherPort.gate,
+    }),
+    deny: policy('policy-probe-deny.yaml', {namespace, labels}),
   }
 }

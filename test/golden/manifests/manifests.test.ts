@@ -1,6 +1,7 @@
 import {describe, it} from '@jest/globals'
 import {baseObjects} from '../../../manifests/base.js'
 import {dispatcherObjects} from '../../../manifests/dispatcher.js'
+import {policyProbe} from '../../../manifests/policy-probe.js'
 import {toYaml} from '../../../manifests/render-for-people.js'
 import {taskClaims, taskConfig, taskGrant} from '../../../manifests/task-objects.js'
 import {taskPod} from '../../../manifests/task-pod.js'
@@ -24,6 +25,13 @@ describe('rendered manifests', () => {
       images: {agent: 'registry.example.com/cage/agent:01', proxy: 'registry.example.com/cage/proxy:02'},
     })
     expectGolden('manifests/task-pod-foreign.yaml', toYaml([taskPod(view)]))
+  })
+
+  it('the pod that tries NetworkPolicy, and its two policies', () => {
+    const {projectId} = identity
+    const view = {projectId, traits: foreignCluster, image: 'registry.example.com/cage/dispatcher:03'}
+    const {pod, allow, deny} = policyProbe(view)
+    expectGolden('manifests/policy-probe.yaml', toYaml([...pod, ...allow, ...deny]))
   })
 
   it('what surrounds a task pod', () => {

@@ -1,33 +1,41 @@
 import {beforeEach, describe, expect, it} from '@jest/globals'
 import {silentReporter} from '../../../../core/report.js'
-import {runSteps} from '../../../../provision/pipeline.js'
 import {networkPolicyStep, notedEnforcement} from '../../../../provision/steps/network-policy.js'
-import type {Transport} from '../../../../provision/transport/transport.js'
+import {runSteps} from '../../../../provision/pipeline.js'
 import {FakeCluster} from '../../../support/fake-cluster.js'
 
 const id = 'shop-1a2b3c4d'
-const target = '10.152.183.44:443'
+const dispatcher = '10.96.0.44:443'
 let cluster: FakeCluster
-let boot: string
-let looks: number
+let now: number
 
-beforeEach(() => {
+interface Policies {
+  allowed: boolean
+  denied: boolean
+}
+type Reaches = (policies: Policies, namespace: string) => boolean
+
+/** `reaches` says whether a pod of that namespace reaches the dispatcher right now. */
+function world(reaches: Reaches): void {
   cluster = new FakeCluster()
-  boot = 'boot-1'
-  looks = 0
+  now = 0
   const namespace = `${id}-dispatcher`
-  cluster.put({apiVersion: 'v1', kind: 'Namespace', metadata: {name: namespace}})
-  cluster.put({
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: {name: 'dispatcher', namespace},
-    spec: {clusterIP: '10.152.183.44'},
+  const spec = {clusterIP: '10.96.0.44'}
+  cluster.put({apiVersion: 'v1', kind: 'Service', metadata: {name: 'dispatcher', namespace}, spec})
+  cluster.put({apiVersion: 'v1', kind: 'Namespace', metadata: {name: id}})
+  cluster.onWrite((object) => {
+    if (object.kind === 'Pod') cluster.put({...object, status: {phase: 'Running'}})
   })
-})
+  cluster.execScript = ({namespace: from, argv, stdout}) => {
+    expect(argv.at(-1)).toBe(dispatcher)
+    const there = cluster.all('NetworkPolicy').map(({metadata}) => metadata.name)
+    const policies = {allowed: there.includes('cage-probe'), denied: there.includes('default-deny')}
+    if (reaches(policies, from)) stdout(`${dispatcher}\n`)
+    return 0
+  }
+}
 
-/** `reaches` says whether the lookout reaches the dispatcher, given that a policy allows it. */
-async function up(reaches: (allowed: boolean, look: number) => boolean, promised = true) {
-  let now = 0
+async function up(engine: 'none' | 'promised' | 'unknown' = 'unknown'): Promise<boolean | undefined> {
   const clock = {
     now: () => now,
     sleep: (ms: number) => {
@@ -35,64 +43,99 @@ async function up(reaches: (allowed: boolean, look: number) => boolean, promised
       return Promise.resolve()
     },
   }
-  const run = ({argv}: {argv: readonly string[]}) => {
-    if (argv[0] === 'cat') return Promise.resolve({code: 0, stdout: Buffer.from(`${boot}\n`), stderr: ''})
-    expect(argv).toEqual(['/usr/local/lib/cage/lookout.sh', target])
-    const allowed = cluster.all('NetworkPolicy').length > 0
-    const said = reaches(allowed, looks++) ? `${target}\n` : ''
-    return Promise.resolve({code: 0, stdout: Buffer.from(said), stderr: ''})
-  }
   const step = networkPolicyStep({
     id,
-    clock,
-    promised: () => Promise.resolve(promised),
+    engine: () => Promise.resolve(engine),
+    owner: () => Promise.resolve('me'),
     cluster: () => Promise.resolve(cluster),
-    transport: () => Promise.resolve({run} as unknown as Transport),
+    clock,
+    probe: () =>
+      Promise.resolve({projectId: id, traits: {pullPolicy: 'IfNotPresent'}, image: 'r.example/dispatcher:1'}),
   })
   const signal = new AbortController().signal
-  const [result] = await runSteps([step], {reporter: silentReporter, clock, signal})
-  return result?.changed
+  try {
+    const [result] = await runSteps([step], {reporter: silentReporter, clock, signal})
+    return result?.changed
+  } finally {
+    // Nothing of the probe stays.
+    expect(cluster.all('Namespace').map(({metadata}) => metadata.name)).toEqual([id])
+    expect(cluster.all('NetworkPolicy').filter(({metadata}) => metadata.name === 'cage-probe')).toEqual([])
+  }
 }
 
+const enforcing: Reaches = ({allowed, denied}, namespace) => namespace === `${id}-probe` && allowed && !denied
+
 describe('whether NetworkPolicy is enforced', () => {
-  it('is proved by one who is let in by a policy, and not without it', async () => {
-    expect(await up((allowed) => allowed)).toBe(true)
-    expect(await notedEnforcement(cluster, id)).toBe('enforced')
-    expect(cluster.all('NetworkPolicy')).toEqual([])
+  beforeEach(() => world(enforcing))
+
+  it('is seen by a pod that one policy lets in and another silences', async () => {
+    // The fake keeps the objects of a namespace that is gone.
+    expect(await up()).toBe(true)
+    expect(await notedEnforcement(cluster, id)).toMatchObject({found: 'enforced'})
+    expect(cluster.calls.filter((call) => call.includes('NetworkPolicy'))).toEqual([
+      `apply NetworkPolicy ${id}-dispatcher/cage-probe`,
+      `apply NetworkPolicy ${id}-probe/default-deny`,
+      `delete NetworkPolicy ${id}-probe/default-deny`,
+      `delete NetworkPolicy ${id}-dispatcher/cage-probe`,
+      `delete NetworkPolicy ${id}-dispatcher/cage-probe`,
+    ])
+    expect(await up()).toBe(false)
   })
 
-  it('is tried once for each start of the machine', async () => {
-    await up((allowed) => allowed)
-    looks = 0
-    expect(await up((allowed) => allowed)).toBe(false)
-    expect(looks).toBe(0)
-    boot = 'boot-2'
-    expect(await up((allowed) => allowed)).toBe(true)
+  it.each<[string, Reaches]>([
+    ['no policy acts', () => true],
+    ['nobody is kept from going out', ({allowed}) => allowed],
+    ['nobody is kept from coming in', ({denied}) => !denied],
+  ])('is open when %s', async (_what, reaches) => {
+    world(reaches)
+    await up()
+    expect(await notedEnforcement(cluster, id)).toMatchObject({found: 'open'})
+    expect(await up()).toBe(false)
   })
 
-  it('gives the engine the moment it needs', async () => {
-    let removed = 0
-    await up((allowed, look) => (allowed ? look > 2 : removed++ < 3))
-    expect(await notedEnforcement(cluster, id)).toBe('enforced')
+  it('stops the way up each time where the engine promises it', async () => {
+    world(() => true)
+    await expect(up('promised')).rejects.toMatchObject({code: 'NETWORK_POLICY_OPEN'})
+    await expect(up('promised')).rejects.toMatchObject({code: 'NETWORK_POLICY_OPEN'})
+    expect(await notedEnforcement(cluster, id)).toMatchObject({found: 'open'})
   })
 
-  it('is not proved by the presence of policies: who goes on getting in stops the way up', async () => {
-    await expect(up(() => true)).rejects.toMatchObject({code: 'NETWORK_POLICY_OPEN'})
-    expect(await notedEnforcement(cluster, id)).toBe('open')
-    expect(cluster.all('NetworkPolicy')).toEqual([])
+  it('is tried again until it is proved where the engine promises it', async () => {
+    world(() => false)
+    expect(await up('promised')).toBe(true)
+    expect(await up('promised')).toBe(true)
   })
 
-  it('is not proved by silence that was there before, and is tried again', async () => {
-    expect(await up(() => false)).toBe(true)
-    expect(await notedEnforcement(cluster, id)).toBe('unproven')
-    looks = 0
-    await up((allowed) => allowed)
-    expect(looks).toBeGreaterThan(0)
-    expect(await notedEnforcement(cluster, id)).toBe('enforced')
+  it('is not asked of a cluster that has no engine', async () => {
+    expect(await up('none')).toBe(false)
+    expect(cluster.calls.filter((call) => call.includes('Pod'))).toEqual([])
   })
 
-  it('is not asked of a cluster that promises nothing', async () => {
-    expect(await up(() => true, false)).toBe(false)
-    expect(looks).toBe(0)
+  it.each<[string, Reaches]>([
+    ['never heard', () => false],
+    ['not heard again', (policies, namespace) => enforcing(policies, namespace) && now < 2000],
+  ])('is unproven when the pod is %s', async (_what, reaches) => {
+    world(reaches)
+    await up()
+    expect(await notedEnforcement(cluster, id)).toMatchObject({found: 'unproven'})
+  })
+
+  it.each([
+    ['enforced', enforcing, 23 * 3600_000, 24 * 3600_000],
+    ['open', () => true, 10 * 60_000, 15 * 60_000],
+  ] as const)('that was %s is looked at again once it is old', async (_found, reaches, young, old) => {
+    world(reaches)
+    await up()
+    now += young
+    expect(await up()).toBe(false)
+    now += old
+    expect(await up()).toBe(true)
+  })
+
+  it('is looked at when what is noted is not a finding', async () => {
+    const annotations = {'cage.internal/network-policy': 'enforced'}
+    await cluster.patch({apiVersion: 'v1', kind: 'Namespace', name: id}, {metadata: {annotations}})
+    expect(await notedEnforcement(cluster, id)).toBeUndefined()
+    expect(await up()).toBe(true)
   })
 })
