@@ -64,6 +64,9 @@ const BROKEN = new Set([
   'StartError',
 ])
 
+/** Reasons of an end that nobody saw: the machine was switched off under the container, and the kubelet starts it again. */
+const UNSEEN = new Set(['Unknown', 'ContainerStatusUnknown'])
+
 const REASON_LENGTH = 240
 /** As schedulers up to 1.34 and after say it. */
 const STRANDED = /volume node affinity conflict|didn't match PersistentVolume's node affinity/
@@ -97,6 +100,8 @@ function startedView(pod: TaskPod): PhaseView {
   const agent = main.find(({name}) => name === container.agent)
   if (agent?.state?.running) return {phase: 'Running'}
   if (failure.failed) return {phase: 'Failed', ...failure}
+  if ([...init, ...main].some(({state}) => UNSEEN.has(state?.terminated?.reason ?? '')))
+    return {phase: 'Pending', reason: 'its machine was switched off: it is being started again'}
   const scheduled = conditions.find(({type}) => type === 'PodScheduled')
   if (scheduled?.status === 'False')
     return {
@@ -133,7 +138,7 @@ function failedOf(pod: TaskPod): Pick<PhaseView, 'reason' | 'failed'> {
     }
     const ended = state?.terminated ?? (state?.running ? undefined : lastState?.terminated)
     // The sidecar restarts by itself and the agent behind it goes on.
-    if (!ended || ended.exitCode === 0) continue
+    if (!ended || ended.exitCode === 0 || UNSEEN.has(ended.reason ?? '')) continue
     const why = oneLine(ended.message ?? ended.reason ?? '')
     return {
       reason: `${name} ended with exit code ${ended.exitCode}${why === '' ? '' : `: ${why}`}`,

@@ -130,8 +130,10 @@ describe('vagrant: a project in a virtual machine of libvirt', () => {
     await timed('down', () => world.ok('down'))
     expect(virsh('list', '--name').stdout).not.toContain('cage-shop-')
     await timed('up after down', () => world.ok('up'))
-    const wait = 'for _ in $(seq 60); do [ -e done ] && break; sleep 2; done; cat done'
-    expect(await world.ok('task', 'exec', 'fix/in-a-guest', '--', 'bash', '-c', wait)).toBe('done\n')
+    const phase = async () => (await world.json<{phase: string}>('task', 'show', 'fix/in-a-guest')).phase
+    for (let look = 0; look < 60 && (await phase()) !== 'Running'; look++)
+      await new Promise((next) => setTimeout(next, 5000))
+    expect(await world.ok('task', 'exec', 'fix/in-a-guest', '--', 'cat', 'done')).toBe('done\n')
   })
 
   test('the guest is found again when the project’s state was lost', async () => {

@@ -43,6 +43,22 @@ describe('phaseOf', () => {
     expect(phaseOf('running', pod({phase: 'Pending', conditions}))).toMatchObject({stranded: true})
   })
 
+  it.each(['Unknown', 'ContainerStatusUnknown'])('waits after an end that nobody saw (%s)', (reason) => {
+    const lost = (name: string): ContainerStatus => ({name, state: {terminated: {exitCode: 255, reason}}})
+    const before: ContainerStatus = {...running('agent'), lastState: {terminated: {exitCode: 255, reason}}}
+    const containers = {initContainerStatuses: [ended('fence'), lost('sidecar')]}
+    expect(
+      phaseOf('running', pod({phase: 'Running', ...containers, containerStatuses: [lost('agent')]})),
+    ).toEqual({phase: 'Pending', reason: expect.stringContaining('switched off')})
+    expect(phaseOf('running', pod({phase: 'Running', ...containers, containerStatuses: [before]}))).toEqual({
+      phase: 'Running',
+    })
+    const own = [lost('sidecar'), ended('clone', 1, 'no such branch')]
+    expect(
+      phaseOf('running', pod({phase: 'Pending', initContainerStatuses: own, containerStatuses: agentWaits})),
+    ).toMatchObject({phase: 'Failed', reason: expect.stringContaining('no such branch')})
+  })
+
   it('waits for a place on the machine', () => {
     const conditions = [{type: 'PodScheduled', status: 'False', message: '0/1 nodes are available'}]
     expect(phaseOf('running', pod({phase: 'Pending', conditions}))).toEqual({
