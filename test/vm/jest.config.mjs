@@ -7,7 +7,7 @@ export default {
   testMatch: ['<rootDir>/test/vm/**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/'],
   maxWorkers: 1,
-  // One line for each case, as it is done: the next one may take a quarter of an hour.
+  // Each case on a line of its own: one may take a quarter of an hour.
   verbose: true,
   testTimeout: 40 * 60_000,
 }
