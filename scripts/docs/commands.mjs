@@ -40,7 +40,7 @@ function section(command) {
   const args = Object.values(command.args ?? {})
   const flags = Object.values(command.flags).filter((flag) => flag.helpGroup !== 'GLOBAL' && !flag.hidden)
   const usage = args.map((arg) => (arg.required ? arg.name.toUpperCase() : `[${arg.name.toUpperCase()}]`))
-  const rest = command.strict ? [] : ['[-- …]']
+  const rest = command.strict === false ? ['[-- …]'] : []
   const words = ['cage', name(command), ...usage, ...(flags.length > 0 ? ['[FLAGS]'] : []), ...rest]
   return [
     '',
