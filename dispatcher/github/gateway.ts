@@ -92,7 +92,8 @@ export class ApiGateway {
     const {status, headers} = answer
     if (writes) {
       const decision = status < 400 ? 'allow' : 'upstream-reject'
-      await this.#record({phase: 'outcome', ...common, decision, status})
+      // The answer does not wait: that it was sent is on disk, and a crash before this line looks like one before the answer.
+      void this.#record({phase: 'outcome', ...common, decision, status})
     }
     const body = user ? userOf(answer) : this.#clean(answer.body)
     const length = status === 304 ? {} : {'content-length': String(body.length)}
