@@ -6,7 +6,7 @@ import type {VerifyReport} from '../../tasks/verify/verify.js'
 export default class Verify extends ProjectCommand<typeof Verify> {
   static override summary = 'Attack this installation and show the proof; exit code 1 when anything leaks'
   static override description =
-    'Makes a throwaway task, puts canaries outside of it, and tries from inside what is known against sandboxes. Judged by what reaches a canary; each route has a control that must work. Also says which layers are enforced here, by trying them. Takes about half a minute.'
+    'Makes a throwaway task, puts canaries outside of it, and tries from inside what is known against sandboxes, the way to the repository included. Judged by what reaches a canary or the repository; each route has a control that must work. Also says which layers are enforced here, by trying them. Takes about half a minute.'
 
   public async run(): Promise<VerifyReport> {
     const project = await this.openProject()

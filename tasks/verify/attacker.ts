@@ -1,6 +1,6 @@
 /**
  * Runs in the throwaway task as the agent: reads a JSON list of `{id, do: [name, ...arguments]}` from standard input, tries
- * each, and prints one JSON line `{id, said}` for each. What it says judges only what no canary can hear.
+ * each, as many at once as its argument says, and prints one JSON line `{id, said}` for each. What it says judges only what no canary can hear.
  */
 export const ATTACKER = String.raw`
 import concurrent.futures, ctypes, glob, json, os, socket, ssl, subprocess, sys, time
@@ -100,6 +100,6 @@ def attempt(one):
     except Exception as error: said = 'error: %s %s' % (type(error).__name__, error)
     return json.dumps({'id': one['id'], 'said': said[:600]})
 
-with concurrent.futures.ThreadPoolExecutor(8) as pool:
+with concurrent.futures.ThreadPoolExecutor(int(sys.argv[1])) as pool:
     for line in pool.map(attempt, json.load(sys.stdin)): print(line, flush=True)
 `

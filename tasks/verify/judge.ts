@@ -70,7 +70,9 @@ export function judge(
 }
 
 function shown(verdict: Attack['verdict'], words: string): string {
-  const line = words.split(/[\r\n]/)[0] ?? ''
+  // What the verdict looks for deep inside says more than how the answer begins.
+  const match = verdict === 'no canary hears it' ? null : verdict.exec(words)
+  const line = (match && match.index > 0 ? match[0] : words).split(/[\r\n]/)[0] ?? ''
   const short = line.length > GOT_LENGTH ? `${line.slice(0, GOT_LENGTH)}…` : line
   return verdict === 'no canary hears it' ? `silence there; here ${short}` : short
 }

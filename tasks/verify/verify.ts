@@ -1,6 +1,4 @@
 import {createHash, randomBytes} from 'node:crypto'
-import {Readable} from 'node:stream'
-import {CageError, messageOf} from '../../core/errors.js'
 import {container, gitHost} from '../../core/layout.js'
 import {BoundedText} from '../agent-state.js'
 import type {TaskProject} from '../blueprint.js'
@@ -11,9 +9,11 @@ import {removeTask, type KeepAudit} from '../remove.js'
 import {findStored, podRef} from '../store.js'
 import {waitUntilRunning} from '../wait.js'
 import {admissionCases, type AdmittedPod} from './admission.js'
-import {ATTACKER} from './attacker.js'
+import {attempt} from './attempt.js'
 import type {Canary} from '../../core/canary.js'
 import {attacks, controls, besidePods, type Attack, type Targets} from './cases.js'
+import {gitPushes, gitRequests, pushControl} from './cases-git.js'
+import {projectGit, refsAfterwards, removeBranch, type ProjectGit} from './git.js'
 import {judge, layersOf, type Layer, type VerifyCase} from './judge.js'
 
 /** What stands around the cluster; the CLI puts it up and takes it down. */
@@ -33,8 +33,7 @@ export interface VerifyReport {
   failed: number
 }
 
-const MAX_ANSWER = 256 * 1024
-const ATTACK_MS = 120_000
+const GIT_AT_ONCE = 4
 /** what was sent last is under way */
 const SETTLE_MS = 1000
 
@@ -54,20 +53,25 @@ export async function verify(
   const token = (id: string) =>
     `cv${createHash('sha256').update(`${nonce} ${id}`).digest('hex').slice(0, 24)}`
   const targets: Targets = {canaries, closed, token, gitHost}
+  const branch = `cage-verify/${nonce}`
   const task = await newTask(context, project, dispatcher, {
-    branch: `cage-verify/${nonce}`,
+    branch,
     agent: 'shell',
     args: ['sleep', 'infinity'],
     existing: false,
     unattended: true,
   })
+  let pushed: ProjectGit | undefined
   try {
     context.reporter.begin('start the throwaway task')
     await waitUntilRunning(context, task)
     context.reporter.done()
     context.reporter.begin('attack')
     const machine = await machineControls(context, surroundings, token)
+    const git = await projectGit(project, dispatcher, {task, branch, nonce})
+    pushed = git
     const fromTask = [...controls(targets), ...attacks(targets)]
+    const [requests, pushes, last] = [gitRequests(git), gitPushes(git), pushControl(git)]
     const outside = besidePods(targets)
     const [saidInTask, saidOutside, admission] = await Promise.all([
       attempt(context, task, fromTask),
@@ -76,11 +80,22 @@ export async function verify(
         .get<AdmittedPod>(podRef(context, task), callOptions(context))
         .then((found) => admissionCases(context, found)),
     ])
+    // Fewer at once than the dispatcher takes; and the last one after the others, which are refused for what is in them.
+    const saidOfGit = [
+      ...(await attempt(context, task, [...requests, ...pushes], GIT_AT_ONCE)),
+      ...(await attempt(context, task, [last])),
+    ]
+    const refs = await refsAfterwards(dispatcher, git)
     await context.clock.sleep(SETTLE_MS, context.signal)
     const heard = canaries.flatMap((canary) => canary.heard().map((one) => ({...one, where: canary.where})))
     const cases = [
       ...machine,
-      ...judge([...fromTask, ...outside], new Map([...saidInTask, ...saidOutside]), {heard, token}),
+      ...judge(
+        [...fromTask, ...requests, ...pushes, last, ...outside],
+        new Map([...saidInTask, ...saidOfGit, ...saidOutside]),
+        {heard, token},
+      ),
+      refs,
       ...admission,
     ]
     const layers = layersOf(cases, [...fromTask, ...outside], await readUserMap(context, task))
@@ -90,7 +105,11 @@ export async function verify(
   } finally {
     // Also when the person interrupted.
     const last = uninterruptible(context)
-    await removeTask(last, dispatcher, await findStored(last, task), keepAudit)
+    try {
+      if (pushed) await removeBranch(last, dispatcher, pushed)
+    } finally {
+      await removeTask(last, dispatcher, await findStored(last, task), keepAudit)
+    }
   }
 }
 
@@ -150,51 +169,6 @@ async function lookOut(
   const target = ({do: [, address, port]}: Attack) => `${String(address)}:${String(port)}`
   const open = await surroundings.lookOut(list.map(target))
   return new Map(list.map((one) => [one.id, open.includes(target(one)) ? 'connected' : 'no connection']))
-}
-
-/** What each attempt says, by its id. Throws when the attacker itself could not run: nothing was proved then. */
-async function attempt(
-  context: TaskContext,
-  task: string,
-  list: readonly Attack[],
-): Promise<Map<string, string>> {
-  const out = new BoundedText(MAX_ANSWER)
-  const problem = new BoundedText(2048)
-  const late = AbortSignal.timeout(ATTACK_MS)
-  const code = await context.cluster.exec({
-    namespace: namespaceOf(context),
-    pod: podRef(context, task).name,
-    container: container.agent,
-    argv: ['python3', '-c', ATTACKER],
-    stdin: Readable.from([Buffer.from(JSON.stringify(list.map(({id, do: act}) => ({id, do: act}))))]),
-    stdout: out,
-    stderr: problem,
-    signal: context.signal ? AbortSignal.any([context.signal, late]) : late,
-  })
-  if (code !== 0)
-    throw new CageError(
-      `the attacks in task ${task} did not run (exit code ${code}): ${problem.text.trim()}`,
-      {
-        code: 'VERIFY_FAILED',
-      },
-    )
-  return parseSaid(out.text)
-}
-
-export function parseSaid(text: string): Map<string, string> {
-  const said = new Map<string, string>()
-  for (const line of text.split('\n').filter((one) => one !== '')) {
-    try {
-      const one = JSON.parse(line) as {id?: unknown; said?: unknown}
-      if (typeof one.id === 'string' && typeof one.said === 'string') said.set(one.id, one.said)
-    } catch (cause) {
-      throw new CageError(`an attack said something unreadable: ${messageOf(cause)}`, {
-        code: 'VERIFY_FAILED',
-        cause,
-      })
-    }
-  }
-  return said
 }
 
 /** `/proc/self/uid_map` of the task. */

@@ -24,7 +24,7 @@ describe('cage verify', () => {
     expect(report.passed).toBe(report.cases.length)
     expect(new Set(report.cases.map(({id}) => id)).size).toBe(report.cases.length)
     const classes = new Set(report.cases.map((one) => one.class))
-    for (const name of ['CONTROL', 'OPEN', 'NAME', 'TLS', 'FRAME', 'ADDR', 'NET', 'CRED', 'ID', 'POD'])
+    for (const name of ['CONTROL', 'OPEN', 'NAME', 'TLS', 'FRAME', 'ADDR', 'NET', 'CRED', 'ID', 'POD', 'GIT'])
       expect(classes).toContain(name)
     expect(report.layers.map(({name, state}) => `${name}: ${state}`)).toEqual([
       'fence: enforced',

@@ -338,6 +338,15 @@ export class TestDispatcher {
     })
   }
 
+  /** A script in a task's clone, told as the attacker of `cage verify` tells it. */
+  shellAs(task: {handle: string}, where: string, script: string): string {
+    const {env} = this.#client(task.handle, where, [])
+    const {status, stdout, stderr} = spawnSync('sh', ['-c', script], {
+      env: {...env, HOME: this.box.folder, CAGE_PROJECT: where},
+    })
+    return `${status ?? -1} ${Buffer.concat([stdout, stderr]).toString().slice(0, 300).trim()}`
+  }
+
   /** The person's git through `serve`, as exec runs it: remote `cage::REPOSITORY`. */
   asOperator(where: string, ...args: string[]): Finished {
     const helper = this.#folder('helpers', 0)

@@ -2,7 +2,7 @@ import {describe, expect, it} from '@jest/globals'
 import {attacks, controls, besidePods, type Attack, type Targets} from '../../../tasks/verify/cases.js'
 import type {Canary, Heard} from '../../../core/canary.js'
 import {judge, layersOf} from '../../../tasks/verify/judge.js'
-import {parseSaid} from '../../../tasks/verify/verify.js'
+import {parseSaid} from '../../../tasks/verify/attempt.js'
 
 const canary = (where: Canary['where'], ports: number[]): Canary => ({
   where,
@@ -92,6 +92,14 @@ describe('the verdict', () => {
     const cases = judge([one('no canary hears it')], said, {heard: [stranger], token})
     expect(cases.map(({ok}) => ok)).toEqual([true, false])
     expect(cases[1]).toMatchObject({id: 'CANARY-rest', got: 'machine tcp 443'})
+  })
+
+  it('shows what was looked for rather than how the answer begins', () => {
+    const said = new Map([['NET-7', 'answered: HTTP/1.1 200 OK\r\n\r\n002eng refs/heads/main not yours\n']])
+    const got = (verdict: RegExp) => judge([one(verdict)], said, quiet)[0]?.got
+    expect(got(/ng \S+ not yours/)).toBe('ng refs/heads/main not yours')
+    expect(got(/^answered: /)).toBe('answered: HTTP/1.1 200 OK')
+    expect(got(/something else/)).toBe('answered: HTTP/1.1 200 OK')
   })
 
   it('is what the kernel or the sidecar answered where no canary can hear', () => {
