@@ -9,7 +9,6 @@ import type {Step} from '../provision/pipeline.js'
 import {projectAuthority, dispatcherCertificate} from '../provision/state/authority.js'
 import {projectGrantKey} from '../provision/state/grant-key.js'
 import {baseObjectsStep} from '../provision/steps/base-objects.js'
-import {ownerOf} from '../provision/existing/ownership.js'
 import {dispatcherAddress, dispatcherStep} from '../provision/steps/dispatcher.js'
 import {imagesStep} from '../provision/steps/images.js'
 import {firewallStep, machineSteps} from '../provision/steps/machine.js'
@@ -20,6 +19,7 @@ import {existingBaseView, existingSteps} from './existing-steps.js'
 import {machineWanted} from './machine-wanted.js'
 import {openingsOf} from './openings.js'
 import type {ProjectContext} from './project-context.js'
+import {policyTrial} from './policy-trial.js'
 import {repositoryStep} from './repository-step.js'
 import {dispatcherControl} from './task-context.js'
 import {fenceEntries, upstreamWays} from './upstream-ways.js'
@@ -45,16 +45,8 @@ export function upSteps(project: ProjectContext): Step[] {
       ...firewallOpenings(project),
     })),
     networkPolicyStep({
-      id: project.id,
-      clock: project.clock,
-      owner: async () => ownerOf((await projectGrantKey(project.files)).publicKey),
-      cluster,
+      ...policyTrial(project),
       engine: async () => (clusterKinds[(await open()).cluster.kind].networkPolicy ? 'promised' : 'none'),
-      probe: async () => ({
-        projectId: project.id,
-        traits: await clusterTraits(project),
-        image: (await projectImages(project)).dispatcher,
-      }),
     }),
     repositoryStep(project),
     selfCheckStep({

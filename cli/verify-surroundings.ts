@@ -2,6 +2,7 @@ import {isIPv4} from 'node:net'
 import {clusterNames} from '../core/layout.js'
 import type {VerifySurroundings} from '../tasks/verify/verify.js'
 import {closedAddresses} from './cluster-facts.js'
+import {policyTrial} from './policy-trial.js'
 import type {ProjectContext} from './project-context.js'
 
 const DISPATCHER_PORT = 443
@@ -46,6 +47,19 @@ export async function openSurroundings(
       const {output} = await import('../provision/transport/output.js')
       const argv = ['/usr/local/lib/cage/lookout.sh', ...targets] as const
       return (await output(transport, {argv, timeoutMs: 60_000})).split('\n')
+    },
+    tryPolicy: async () => {
+      const [{tryNetworkPolicy}, {clusterKinds}] = await Promise.all([
+        import('../provision/steps/network-policy.js'),
+        import('../provision/cluster/kinds.js'),
+      ])
+      const {id, clock, owner, probe} = policyTrial(project)
+      const options = {id, clock, owner: await owner(), view: await probe()}
+      const found = await tryNetworkPolicy(cluster, options, {
+        signal: project.signal,
+        detail: () => undefined,
+      })
+      return {found, promised: clusterKinds[record.cluster].networkPolicy}
     },
     reaches: async (host, port) => {
       const script = 'exec 3<>"/dev/tcp/$1/$2"'

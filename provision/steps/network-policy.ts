@@ -63,7 +63,7 @@ export function networkPolicyStep(options: {
     act: async (tools) => {
       const cluster = await options.cluster()
       const view = await options.probe()
-      const found = await probe(
+      const found = await tryNetworkPolicy(
         cluster,
         {id, owner: await options.owner(), view, clock: options.clock},
         tools,
@@ -105,7 +105,8 @@ interface ProbedPod extends KubeObject {
   status?: {phase?: string}
 }
 
-async function probe(
+/** Tries it now; nothing of the trial stays. */
+export async function tryNetworkPolicy(
   cluster: Cluster,
   options: {id: string; owner: string; view: PolicyProbeView; clock: Clock},
   {signal, detail}: StepTools,

@@ -78,7 +78,11 @@ function shown(verdict: Attack['verdict'], words: string): string {
 }
 
 /** What is enforced here, from what was tried. */
-export function layersOf(cases: readonly VerifyCase[], list: readonly Attack[], userMap: string): Layer[] {
+export function layersOf(
+  cases: readonly VerifyCase[],
+  list: readonly Attack[],
+  {userMap, policy}: {userMap: string; policy: PolicyFinding},
+): Layer[] {
   const byCases = (name: Layer['name'], ids: readonly string[], what: string): Layer => {
     const tried = cases.filter(({id}) => ids.includes(id))
     const broken = tried.filter(({ok}) => !ok)
@@ -90,7 +94,7 @@ export function layersOf(cases: readonly VerifyCase[], list: readonly Attack[], 
   return [
     byCases('fence', ofLayer('fence'), 'the agent does not reach what the firewall lets pods reach'),
     byCases('firewall', ofLayer('firewall'), 'what has no fence does not reach them'),
-    networkPolicy,
+    policyLayer(policy),
     byCases(
       'admission policy',
       cases.filter(({where}) => where === 'cluster API').map(({id}) => id),
@@ -103,9 +107,24 @@ export function layersOf(cases: readonly VerifyCase[], list: readonly Attack[], 
   ]
 }
 
-/** Each pod has a fence of its own, which stands before any policy: none can tell, and nothing relies on it. */
-const networkPolicy: Layer = {
-  name: 'network policy',
-  state: 'not tried',
-  how: 'fences stand before it, so nothing here relies on an engine; `cage status` says what is known of one',
+/** What a pod found that one policy lets in and another silences; a task's own fence stands before any policy. */
+export interface PolicyFinding {
+  found: 'enforced' | 'open' | 'unproven'
+  /** the cluster has an engine that promises it */
+  promised: boolean
+}
+
+function policyLayer({found, promised}: PolicyFinding): Layer {
+  const name = 'network policy'
+  if (found === 'enforced')
+    return {name, state: 'enforced', how: 'a pod came in by one policy and was silenced by another'}
+  if (found === 'unproven')
+    return {name, state: 'not tried', how: 'the pod that tries it was silent for another reason'}
+  return promised
+    ? {name, state: 'NOT enforced', how: 'no policy stopped the pod that tried it'}
+    : {
+        name,
+        state: 'none',
+        how: 'no policy stopped the pod that tried it; the machine firewall drops the same',
+      }
 }

@@ -14,7 +14,7 @@ import type {Canary} from '../../core/canary.js'
 import {attacks, controls, besidePods, type Attack, type Targets} from './cases.js'
 import {gitPushes, gitRequests, pushControl} from './cases-git.js'
 import {projectGit, refsAfterwards, removeBranch, type ProjectGit} from './git.js'
-import {judge, layersOf, type Layer, type VerifyCase} from './judge.js'
+import {judge, layersOf, type Layer, type PolicyFinding, type VerifyCase} from './judge.js'
 
 /** What stands around the cluster; the CLI puts it up and takes it down. */
 export interface VerifySurroundings {
@@ -22,6 +22,8 @@ export interface VerifySurroundings {
   closed: Targets['closed']
   /** those of `ADDRESS:PORT` that answer a place beside the pods, which has no fence of its own */
   lookOut: (targets: readonly string[]) => Promise<readonly string[]>
+  /** tries whether the cluster enforces NetworkPolicy */
+  tryPolicy: () => Promise<PolicyFinding>
   /** whether something answers the machine at a TCP port */
   reaches: (address: string, port: number) => Promise<boolean>
 }
@@ -73,12 +75,13 @@ export async function verify(
     const fromTask = [...controls(targets), ...attacks(targets)]
     const [requests, pushes, last] = [gitRequests(git), gitPushes(git), pushControl(git)]
     const outside = besidePods(targets)
-    const [saidInTask, saidOutside, admission] = await Promise.all([
+    const [saidInTask, saidOutside, admission, policy] = await Promise.all([
       attempt(context, task, fromTask),
       lookOut(surroundings, outside),
       context.cluster
         .get<AdmittedPod>(podRef(context, task), callOptions(context))
         .then((found) => admissionCases(context, found)),
+      surroundings.tryPolicy(),
     ])
     // Fewer at once than the dispatcher takes; and the last one after the others, which are refused for what is in them.
     const saidOfGit = [
@@ -98,7 +101,10 @@ export async function verify(
       refs,
       ...admission,
     ]
-    const layers = layersOf(cases, [...fromTask, ...outside], await readUserMap(context, task))
+    const layers = layersOf(cases, [...fromTask, ...outside], {
+      userMap: await readUserMap(context, task),
+      policy,
+    })
     context.reporter.done()
     const failed = cases.filter(({ok}) => !ok).length
     return {cases, layers, passed: cases.length - failed, failed}

@@ -29,7 +29,7 @@ describe('cage verify', () => {
     expect(report.layers.map(({name, state}) => `${name}: ${state}`)).toEqual([
       'fence: enforced',
       'firewall: enforced',
-      'network policy: not tried',
+      'network policy: none',
       'admission policy: enforced',
       'seccomp: enforced',
       'user namespaces: enforced',

@@ -1,7 +1,7 @@
 import {describe, expect, it} from '@jest/globals'
 import {attacks, controls, besidePods, type Attack, type Targets} from '../../../tasks/verify/cases.js'
 import type {Canary, Heard} from '../../../core/canary.js'
-import {judge, layersOf} from '../../../tasks/verify/judge.js'
+import {judge, layersOf, type PolicyFinding} from '../../../tasks/verify/judge.js'
 import {parseSaid} from '../../../tasks/verify/attempt.js'
 
 const canary = (where: Canary['where'], ports: number[]): Canary => ({
@@ -116,19 +116,22 @@ describe('the layers', () => {
     id: 'OPEN-13.admission',
     where: 'cluster API' as const,
   }
-  const states = (broken: string[], users = own) => {
+  const none = {found: 'open', promised: false} as const
+  const states = (broken: string[], users = own, policy: PolicyFinding = none) => {
     const cases = [
       ...judge(all, asExpected, quiet).map((found) => ({...found, ok: !broken.includes(found.id)})),
       admission,
     ]
-    return Object.fromEntries(layersOf(cases, all, users).map(({name, state}) => [name, state]))
+    return Object.fromEntries(
+      layersOf(cases, all, {userMap: users, policy}).map(({name, state}) => [name, state]),
+    )
   }
 
   it('are enforced when every case of theirs held', () => {
     expect(states([])).toEqual({
       fence: 'enforced',
       firewall: 'enforced',
-      'network policy': 'not tried',
+      'network policy': 'none',
       'admission policy': 'enforced',
       seccomp: 'enforced',
       'user namespaces': 'enforced',
@@ -139,6 +142,15 @@ describe('the layers', () => {
     expect(states(['ADDR-5.dispatcher'])).toMatchObject({fence: 'NOT enforced', firewall: 'enforced'})
     expect(states(['OPEN-11.machine.53'])).toMatchObject({fence: 'enforced', firewall: 'NOT enforced'})
     expect(states(['NET-10'])).toMatchObject({seccomp: 'NOT enforced'})
+  })
+
+  it.each<[PolicyFinding['found'], boolean, string]>([
+    ['enforced', true, 'enforced'],
+    ['open', true, 'NOT enforced'],
+    ['open', false, 'none'],
+    ['unproven', true, 'not tried'],
+  ])('say of network policy that was seen %s, promised %s: %s', (found, promised, state) => {
+    expect(states([], own, {found, promised})).toMatchObject({'network policy': state})
   })
 
   it('tell users of their own from those of the machine', () => {
