@@ -1,4 +1,5 @@
 import {isIPv4} from 'node:net'
+import {messageOf} from '../core/errors.js'
 import {clusterNames} from '../core/layout.js'
 import type {VerifySurroundings} from '../tasks/verify/verify.js'
 import {closedAddresses} from './cluster-facts.js'
@@ -55,11 +56,15 @@ export async function openSurroundings(
       ])
       const {id, clock, owner, probe} = policyTrial(project)
       const options = {id, clock, owner: await owner(), view: await probe()}
-      const found = await tryNetworkPolicy(cluster, options, {
-        signal: project.signal,
-        detail: () => undefined,
-      })
-      return {found, promised: clusterKinds[record.cluster].networkPolicy}
+      const tools = {signal: project.signal, detail: () => undefined}
+      const promised = clusterKinds[record.cluster].networkPolicy
+      try {
+        return {found: await tryNetworkPolicy(cluster, options, tools), promised}
+      } catch (error) {
+        project.signal.throwIfAborted()
+        // The other findings are worth a report; this one says what is missing.
+        return {found: 'unproven', promised, obstacle: messageOf(error)}
+      }
     },
     reaches: async (host, port) => {
       const script = 'exec 3<>"/dev/tcp/$1/$2"'

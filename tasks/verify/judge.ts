@@ -112,14 +112,16 @@ export interface PolicyFinding {
   found: 'enforced' | 'open' | 'unproven'
   /** the cluster has an engine that promises it */
   promised: boolean
+  /** what kept the trial from a finding; without it the pod was silent where it should not have been */
+  obstacle?: string
 }
 
-function policyLayer({found, promised}: PolicyFinding): Layer {
+function policyLayer({found, promised, obstacle}: PolicyFinding): Layer {
   const name = 'network policy'
   if (found === 'enforced')
     return {name, state: 'enforced', how: 'a pod came in by one policy and was silenced by another'}
   if (found === 'unproven')
-    return {name, state: 'not tried', how: 'the pod that tries it was silent for another reason'}
+    return {name, state: 'not tried', how: obstacle ?? 'the pod that tries it was silent for another reason'}
   return promised
     ? {name, state: 'NOT enforced', how: 'no policy stopped the pod that tried it'}
     : {

@@ -153,6 +153,17 @@ describe('the layers', () => {
     expect(states([], own, {found, promised})).toMatchObject({'network policy': state})
   })
 
+  it('give the reason where network policy could not be tried', () => {
+    const layers = layersOf([], [], {
+      userMap: own,
+      policy: {found: 'unproven', promised: true, obstacle: 'the pod did not start: quota'},
+    })
+    expect(layers.find(({name}) => name === 'network policy')).toMatchObject({
+      state: 'not tried',
+      how: 'the pod did not start: quota',
+    })
+  })
+
   it('tell users of their own from those of the machine', () => {
     expect(states([], '0 0 4294967295')).toMatchObject({'user namespaces': 'none'})
   })
