@@ -202,8 +202,8 @@ function parentsOf(commit: Buffer): string[] {
 
 /** Of author and committer; a line that says it otherwise is the address of nobody. */
 function addressesIn(commit: Buffer): Set<string> {
-  const text = commit.toString('utf8')
-  const head = text.slice(0, Math.max(0, text.indexOf('\n\n')))
+  // A commit without a message may end with its head.
+  const [head = ''] = commit.toString('utf8').split('\n\n', 1)
   const lines = head.split('\n').filter((line) => /^(?:author|committer) /.test(line))
   return new Set(lines.map((line) => /^\w+ [^<>]*<([^<>]*)> \d+ [+-]\d{4}$/.exec(line)?.[1] ?? ''))
 }

@@ -235,6 +235,20 @@ describe('who made a commit', () => {
     }
   })
 
+  it('is known also of a commit that ends with its head', () => {
+    task = withAuthor('deny')
+    const tree = git('rev-parse', `${branch}^{tree}`)
+    const bare = (who: string) => {
+      const people = ['author', 'committer'].map((role) => `${role} P <${who}> 1700000000 +0000\n`)
+      const input = `tree ${tree}\nparent ${base}\n${people.join('')}`
+      return door.box.gitWith('agent', {input}, 'hash-object', '-t', 'commit', '-w', '--stdin')
+    }
+    git('update-ref', `refs/heads/${branch}`, bare('boss@example.com'))
+    expectRefused(/\[author\] commit [0-9a-f]{10} is not by/)
+    git('update-ref', `refs/heads/${branch}`, bare(email()))
+    expectAccepted()
+  })
+
   it('only warns where the grant says that, and is nobody’s business otherwise', () => {
     const env = {GIT_AUTHOR_EMAIL: 'boss@example.com'}
     const tree = git('rev-parse', `${branch}^{tree}`)
