@@ -11,6 +11,8 @@ export interface GitPlace {
   protocol?: string
   /** bytes of the largest single allocation, so that a small pack cannot unfold into all of memory */
   allocation?: number
+  /** bytes that the program may fill with what it reads and makes; maps of files do not count (setrlimit(2), RLIMIT_DATA) */
+  memory?: number
   /** may speak HTTP, to the loopback: there is nothing else here */
   allowHttp?: boolean
 }
@@ -46,8 +48,11 @@ export class GitPrograms {
   }
 
   start(args: readonly string[], place: GitPlace, signal?: AbortSignal): RunningCommand {
+    const {memory} = place
+    const limits = memory === undefined ? [] : ['prlimit', `--data=${memory}`]
+    const [program = 'git', ...words] = [...limits, 'git', ...args]
     return this.#runner.start({
-      argv: ['git', ...args],
+      argv: [program, ...words],
       cwd: '/',
       env: environment(place),
       ...(signal ? {signal} : {}),

@@ -57,6 +57,8 @@ export interface InspectionWork {
 
 const FORMAT = '%(objectname) %(objecttype) %(objectsize) %(rest)'
 const MAX_SIZE_PROBLEMS = 20
+/** a folder that moves changes two paths for each file, and needs one new object */
+const CHANGES_PER_OBJECT = 4
 const newline = Buffer.from('\n')
 
 /**
@@ -110,7 +112,9 @@ class Inspector {
     this.#contents = start('cat-file', `--batch=${FORMAT}`, '--buffer')
     if (rules.scan !== 'all') this.#types = start('cat-file', `--batch-check=${FORMAT}`, '--buffer')
     this.#content = new ContentScan(work.scan, repository.format)
-    this.#paths = rules.decidePath ? new PathJudge(git, place, rules.decidePath, signal) : undefined
+    const {decidePath: decide} = rules
+    const limit = CHANGES_PER_OBJECT * rules.objects
+    this.#paths = decide ? new PathJudge(git, place, {decide, limit}, signal) : undefined
     this.#scanUntil = rules.scan === 'all' ? Infinity : Date.now() + rules.scan.milliseconds
   }
 

@@ -2,14 +2,17 @@ import type {PathChange, PathDecision} from '../../policy/decide-git.js'
 import {quoted} from '../wire/text.js'
 import type {GitPlace, GitPrograms} from './children.js'
 import {recordsOf, write} from './lines.js'
-import type {Problem} from './problem.js'
+import {PushRefused, type Problem} from './problem.js'
 
 const MAX_SYMLINK = 4096
 const MAX_PROBLEMS = 100
+const MAX_FLAGGED = 1000
+/** diff-tree holds all changes of a commit before it writes the first: folders in folders can make a billion of ten objects */
+const MAX_MEMORY = 256 * 1024 * 1024
 
 export interface PathVerdict {
   problems: Problem[]
-  /** paths that a reviewer should see, each once */
+  /** paths that a reviewer should see, each once; the first ones of many */
   flagged: string[]
 }
 
@@ -21,21 +24,27 @@ export class PathJudge {
   readonly #git: GitPrograms
   readonly #place: GitPlace
   readonly #decide: (change: PathChange) => PathDecision
+  readonly #limit: number
   readonly #child
   readonly #reading: Promise<void>
   readonly #links = new Map<string, Set<string>>()
   readonly #denied = new Map<string, Problem>()
   readonly #flagged = new Set<string>()
 
+  #changes = 0
+  #stderr = ''
+
+  /** @param limit how many changes of paths all commits together may have */
   constructor(
     git: GitPrograms,
     place: GitPlace,
-    decide: (change: PathChange) => PathDecision,
+    {decide, limit}: {decide: (change: PathChange) => PathDecision; limit: number},
     signal: AbortSignal,
   ) {
     this.#git = git
     this.#place = place
     this.#decide = decide
+    this.#limit = limit
     this.#child = git.start(
       [
         'diff-tree',
@@ -49,10 +58,10 @@ export class PathJudge {
         '--no-commit-id',
         '--no-abbrev',
       ],
-      place,
+      {...place, memory: MAX_MEMORY},
       signal,
     )
-    this.#child.stderr.resume()
+    this.#child.stderr.on('data', (chunk: Buffer) => (this.#stderr = chunk.toString('latin1').slice(-1000)))
     this.#reading = this.#read()
     this.#reading.catch(() => undefined)
   }
@@ -65,6 +74,7 @@ export class PathJudge {
     this.#child.stdin.end()
     await this.#reading
     const code = await this.#child.exit
+    if (/out of memory|cannot allocate|mmap failed/i.test(this.#stderr)) throw this.#tooMany()
     if (code !== 0) throw new Error(`git diff-tree ended with ${code}`)
     await this.#judgeLinks()
     return {problems: [...this.#denied.values()], flagged: [...this.#flagged].sort()}
@@ -82,7 +92,15 @@ export class PathJudge {
     if (change) throw new Error('git diff-tree ended inside a change')
   }
 
+  #tooMany(): PushRefused {
+    const message = `more than ${this.#limit} changed paths in one push`
+    return new PushRefused([
+      {class: 'size', message, short: 'too many changed paths', ruleId: 'limits.objects'},
+    ])
+  }
+
   #judge(path: string, {mode, id}: {mode: string; id: string}): void {
+    if (++this.#changes > this.#limit) throw this.#tooMany()
     if (mode === '120000') {
       const paths = this.#links.get(id) ?? new Set<string>()
       this.#links.set(id, paths.add(path))
@@ -91,7 +109,7 @@ export class PathJudge {
 
   #decideOne(change: PathChange): void {
     const {effect, ruleId, reason} = this.#decide(change)
-    if (effect === 'flag') this.#flagged.add(change.path)
+    if (effect === 'flag' && this.#flagged.size < MAX_FLAGGED) this.#flagged.add(change.path)
     if (effect !== 'deny' || this.#denied.size >= MAX_PROBLEMS) return
     this.#denied.set(`${ruleId} ${change.path}`, {
       class: 'path',

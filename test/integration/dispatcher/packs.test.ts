@@ -190,6 +190,35 @@ describe('limits', () => {
     expectAccepted()
   })
 
+  /** folders in folders, each with ten of the one below: few objects, many paths */
+  const folders = (levels: number): string => {
+    let entry = `100644 blob ${blob('leaf\n')}`
+    for (let level = 0; level < levels; level++) {
+      const lines = Array.from({length: 10}, (_, n) => `${entry}\tn${n}`)
+      entry = `040000 tree ${door.box.gitWith('agent', {input: `${lines.join('\n')}\n`}, 'mktree')}`
+    }
+    return git('commit-tree', entry.split(' ')[2] ?? '', '-p', base, '-m', 'folders')
+  }
+
+  it('on the number of changed paths, also where ten objects make a hundred million of them', async () => {
+    const limits = {
+      packBytes: 400_000,
+      blobBytes: 100_000,
+      objects: 60,
+      commits: 5,
+      refs: 8,
+      seconds: 120,
+    }
+    task = door.task(`${branch}-few`, {branch}, {limits})
+    pointTo(folders(3))
+    expectRefused(/\[size\] more than 240 changed paths/)
+    pointTo(folders(8))
+    const refused = await door.gitAsAsync(task, 'agent', 'push', 'origin', branch)
+    expect(refused).toMatchObject({code: 1, stderr: expect.stringMatching(/\[size\] more than 240 changed/)})
+    pointTo(folders(2))
+    expectAccepted()
+  })
+
   it('a small pack that unfolds into gigabytes does not take the memory', async () => {
     const zeros = door.box.path('zeros')
     execFileSync('truncate', ['-s', '300M', zeros])
