@@ -9,36 +9,46 @@ export type Place = 'repository' | 'plain' | 'shallow' | 'viewer' | 'types'
 export type Fragments = ReadonlyMap<string, FragmentDefinitionNode>
 
 const MAX_DEPTH = 30
-const MAX_FIELDS = 10_000
+const MAX_STEPS = 10_000
 
-/** The fields of a selection with those of its fragments, which are followed. Throws ApiDenied on a cycle. */
-export function fieldsOf(selection: SelectionSetNode, fragments: Fragments): FieldNode[] {
+/**
+ * The fields of a selection with those of its fragments, which are followed. Throws ApiDenied on a cycle.
+ * @param left steps that may still be taken, every spread being one: fragments that name one another twice have no end
+ */
+export function fieldsOf(
+  selection: SelectionSetNode,
+  fragments: Fragments,
+  left = {steps: MAX_STEPS},
+): FieldNode[] {
   const found: FieldNode[] = []
-  const walk = ({selections}: SelectionSetNode, seen: ReadonlySet<string>): void => {
+  const seen = new Set<string>()
+  const walk = ({selections}: SelectionSetNode): void => {
     for (const one of selections) {
+      if (--left.steps < 0) throw tooLarge()
       for (const {name} of one.directives ?? [])
         if (name.value !== 'include' && name.value !== 'skip')
           throw new ApiDenied('github.graphql', 'only the directives include and skip can be used')
       if (one.kind === Kind.FIELD) found.push(one)
-      else if (one.kind === Kind.INLINE_FRAGMENT) walk(one.selectionSet, seen)
+      else if (one.kind === Kind.INLINE_FRAGMENT) walk(one.selectionSet)
       else {
         const name = one.name.value
         const fragment = fragments.get(name)
         if (!fragment || seen.has(name))
           throw new ApiDenied('github.graphql', 'a fragment of the query is missing or contains itself')
-        walk(fragment.selectionSet, new Set([...seen, name]))
+        seen.add(name)
+        walk(fragment.selectionSet)
+        seen.delete(name)
       }
-      if (found.length > MAX_FIELDS) throw tooLarge()
     }
   }
-  walk(selection, new Set())
+  walk(selection)
   return found
 }
 
 /** Judges everything below one field. */
 export class SelectionWalk {
   readonly #fragments: Fragments
-  #fields = 0
+  readonly #left = {steps: MAX_STEPS}
 
   constructor(fragments: Fragments) {
     this.#fragments = fragments
@@ -47,8 +57,7 @@ export class SelectionWalk {
   check(selection: SelectionSetNode | undefined, place: Place, depth = 1): void {
     if (!selection) return
     if (depth > MAX_DEPTH) throw tooLarge()
-    for (const field of fieldsOf(selection, this.#fragments)) {
-      if (++this.#fields > MAX_FIELDS) throw tooLarge()
+    for (const field of fieldsOf(selection, this.#fragments, this.#left)) {
       const name = field.name.value
       if (place !== 'types') judge(name, field, place)
       const below = place === 'types' || place === 'shallow' || place === 'viewer' ? place : 'plain'

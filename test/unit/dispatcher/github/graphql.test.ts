@@ -79,6 +79,11 @@ describe('the form of a request', () => {
       `query {repository(owner: "org", name: "app") {${'issueTemplates {a: '.repeat(40)}id${'}'.repeat(40)}}}`,
       {},
     ],
+    [
+      'fragments that double at every step',
+      `query {...A0} ${Array.from({length: 40}, (_, n) => `fragment A${n} on Query {...A${n + 1} ...A${n + 1}}`).join(' ')} fragment A40 on Query {rateLimit {cost}}`,
+      {},
+    ],
     ['too many tokens', `query {${'viewer {login} '.repeat(9000)}}`, {}],
   ])('is refused: %s', (_, query, more) => {
     expect(() => readGraphql(JSON.stringify({query, ...more}), task)).toThrow()

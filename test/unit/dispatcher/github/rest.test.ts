@@ -20,6 +20,10 @@ describe('a REST request', () => {
       'GET /repos/org/app/actions/runs?per_page=20&exclude_pull_requests=true',
       '/repos/org/app/actions/runs?per_page=20&exclude_pull_requests=true',
     ],
+    [
+      'GET /search/issues?q=repo:%22org/app%22+%22two+words%22',
+      '/search/issues?q=repo%3A%22org%2Fapp%22+%22two+words%22',
+    ],
     ['GET /search/issues?q=repo%3Aorg%2Fapp+is%3Aopen', '/search/issues?q=repo%3Aorg%2Fapp+is%3Aopen'],
   ])('%s goes on, built anew', (line, target) => {
     expect(read(line).target).toBe(target)
@@ -59,6 +63,10 @@ describe('a REST request', () => {
     'GET /notifications',
     'GET /search/issues?q=password',
     'GET /search/issues?q=repo:org/app+repo:org/other',
+    'GET /search/issues?q=%22repo:org/app%22+password',
+    'GET /search/issues?q=%22any+repo:org/app+words%22',
+    'GET /search/issues?q=%22any+%5C%22+repo:org/app+%5C%22+words%22',
+    'GET /search/issues?q=%22open+repo:org/app',
     'GET /search/code?q=repo:org/app+user:ada',
     'GET /search/users?q=ada',
     'GET /repos/org/app?access_token=x',
