@@ -14,6 +14,12 @@ const MAX_RESULT = 4 * 1024 * 1024
 /** git itself sends up to this much with its length, and in chunks beyond */
 const POST_BUFFER = 1024 * 1024
 
+/** What a push may ask of an upstream beside its commands; `push-options` would be orders to it. */
+const known = new Set([
+  ...['report-status', 'side-band-64k', 'quiet', 'atomic', 'agent=cage'],
+  ...['object-format=sha1', 'object-format=sha256'],
+])
+
 /** Pushes that tasks have open right now, by request: only for these may the `git` container send anything. */
 export class OpenPushes {
   readonly #open = new Map<string, {repository: string; grant: GitGrant}>()
@@ -25,17 +31,17 @@ export class OpenPushes {
   }
 
   /** Errors: PUSH_NOT_OPEN, COMMANDS_DENIED: the other container asks for what no document gives. */
-  check(request: string, repository: string, {commands}: UpstreamCommands): string {
+  check(request: string, repository: string, {commands, capabilities}: UpstreamCommands): string {
     const push = this.#open.get(request)
     if (push?.repository.toLowerCase() !== repository.toLowerCase() || commands.length === 0)
       throw new CageError('no task is pushing this', {code: 'PUSH_NOT_OPEN'})
     const denied = commands
       .map((command) => decideRefUpdate(push.grant, command))
       .find(({effect}) => effect === 'deny')
-    if (denied)
-      throw new CageError(`the document does not let this through: ${denied.reason}`, {
-        code: 'COMMANDS_DENIED',
-      })
+    const more = capabilities.every((one) => known.has(one)) ? undefined : 'unknown capability'
+    const reason = denied?.reason ?? more
+    if (reason !== undefined)
+      throw new CageError(`the document does not let this through: ${reason}`, {code: 'COMMANDS_DENIED'})
     return push.grant.task
   }
 }
