@@ -116,7 +116,9 @@ function engine(): Engine {
     }
   }
   const keywords = [...byKeyword].map(([text, rules]) => ({text: Buffer.from(text, 'latin1'), rules}))
-  shared = {search: new KeywordSearch([...byKeyword.keys()]), keywords}
+  const capitalsCount = ([, rules]: [string, CompiledRule[]]) => rules.every(({rule}) => !rule.ignoreCase)
+  const exact = new Set([...byKeyword].filter(capitalsCount).map(([text]) => text))
+  shared = {search: new KeywordSearch([...byKeyword.keys()], exact), keywords}
   return shared
 }
 

@@ -3,8 +3,8 @@ import {spread, wordsOf} from './words.js'
 
 const FILTER_BITS = 15
 const WORD = 4
-/** Wherever a text lies, so many of its bytes hold one whole word, at any of WORD distances. */
-const STRETCH = 2 * WORD - 1
+/** Bytes from one word that is looked at to the next: the wider one where every text is long enough for it. */
+const STEPS = [2 * WORD, WORD]
 /** What has to agree before a comparison is charged for. */
 const BEGINNING = 8
 
@@ -14,15 +14,19 @@ interface Candidate {
   offset: number
 }
 
-/** Finds known values in every form, looking at every fourth byte only. */
+/** Finds known values in every form, looking at every eighth or fourth byte only. */
 export class ValueMatcher {
   private readonly filter = new Uint8Array(1 << FILTER_BITS)
   private readonly byWord = new Map<number, Candidate[]>()
+  private readonly step: number
 
   constructor(values: readonly ExactValue[]) {
-    for (const form of formsOf(values)) {
-      const start = tellingStretch(form.text)
-      for (let offset = start; offset < start + WORD; offset++) {
+    const forms = formsOf(values)
+    const shortest = forms.reduce((least, {text}) => Math.min(least, text.length), Infinity)
+    this.step = STEPS.find((step) => stretchOf(step) <= shortest) ?? WORD
+    for (const form of forms) {
+      const start = tellingStretch(form.text, stretchOf(this.step))
+      for (let offset = start; offset < start + this.step; offset++) {
         const word = form.text.readInt32LE(offset)
         this.filter[spread(word, FILTER_BITS)] = 1
         const list = this.byWord.get(word)
@@ -37,7 +41,8 @@ export class ValueMatcher {
     const {filter, byWord} = this
     if (byWord.size === 0) return
     const {head, words} = wordsOf(bytes)
-    for (let index = 0; index < words.length; index++) {
+    const step = this.step / WORD
+    for (let index = 0; index < words.length; index += step) {
       const word = words[index] ?? 0
       if (filter[spread(word, FILTER_BITS)] !== 1) continue
       for (const {form, offset} of byWord.get(word) ?? []) {
@@ -57,12 +62,17 @@ function beginsAlike(bytes: Buffer, from: number, text: Buffer): boolean {
   return true
 }
 
+/** Wherever a text lies, so many of its bytes hold one whole word that is looked at, at any of `step` distances. */
+function stretchOf(step: number): number {
+  return step + WORD - 1
+}
+
 /** Where the most different bytes stand together, the last of such places: lines of dashes should not look like a key. */
-function tellingStretch(text: Buffer): number {
+function tellingStretch(text: Buffer, stretch: number): number {
   let best = 0
   let most = 0
-  for (let start = 0; start + STRETCH <= text.length; start++) {
-    const different = new Set(text.subarray(start, start + STRETCH)).size
+  for (let start = 0; start + stretch <= text.length; start++) {
+    const different = new Set(text.subarray(start, start + stretch)).size
     if (different < most) continue
     best = start
     most = different

@@ -62,6 +62,24 @@ describe('the search for keywords', () => {
     expect(find(['abc'], '')).toEqual([])
   })
 
+  test('words whose capitals count are found among others, at every place', () => {
+    const words = ['AKIA', 'sk-', 'token', 'Pat', '0Q~', 'eyJ']
+    const search = new KeywordSearch(words, new Set(['AKIA', 'sk-', 'Pat', '0Q~', 'eyJ']))
+    for (const written of [...words, 'TOKEN', 'ToKen'])
+      for (let before = 0; before < 9; before++)
+        for (let after = 0; after < 9; after++) {
+          const found: number[][] = []
+          const bytes = Buffer.from('-'.repeat(before) + written + '~'.repeat(after))
+          search.find(bytes, (word, at) => found.push([word, at]))
+          expect(found).toEqual([
+            [
+              words.findIndex((word) => word === written || (/token/i.test(written) && word === 'token')),
+              before,
+            ],
+          ])
+        }
+  })
+
   test('a word that would be everywhere is refused, and one that hides another', () => {
     expect(() => new KeywordSearch(['ab'])).toThrow('too short a word: ab')
     expect(() => new KeywordSearch(['abc', 'ABC'])).toThrow('a word twice: abc')
@@ -123,6 +141,17 @@ describe('known values', () => {
           count += found.length
         }
     expect(count).toBeGreaterThanOrEqual(formsOf(values).length * 36)
+  })
+
+  test('are found wherever they lie when all of them are long', () => {
+    const long = values.slice(0, 4)
+    const known = new ValueMatcher(long)
+    for (const {id, text} of formsOf(long))
+      for (let before = 0; before < 17; before++)
+        for (let after = 0; after < 9; after++) {
+          const bytes = Buffer.concat([Buffer.alloc(before, '-'), text, Buffer.alloc(after, 'x')])
+          expect(search(known, bytes)).toContain(`${id} ${before} ${text.length}`)
+        }
   })
 
   test('what only begins like one costs nothing', () => {
