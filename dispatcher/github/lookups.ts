@@ -30,6 +30,16 @@ interface Node {
   commentIssue?: {number: number} | null
 }
 
+/** What REST says of an issue, a pull request, a comment, a job or a run. */
+interface Thing {
+  node_id: unknown
+  /** of a job */
+  run_id: unknown
+  /** of a run */
+  head_branch: unknown
+  head_repository: {full_name?: unknown} | null | undefined
+}
+
 const HEAD = 'headRefName isCrossRepository headRepository{nameWithOwner} headRepositoryOwner{login}'
 const PULL = `{${HEAD} repository{nameWithOwner}}`
 /** Valid in GitHub's schema, which a test looks at. */
@@ -144,8 +154,8 @@ export class Lookups {
       }
       case 'own run': {
         const run = await this.#thing(ask, `${root}/actions/runs/${value}`)
-        const head = run['head_repository'] as {full_name?: unknown} | null
-        if (run['head_branch'] !== task.branch || !isRepository(task.fork ?? task, head?.full_name))
+        const head = run.head_repository
+        if (run.head_branch !== task.branch || !isRepository(task.fork ?? task, head?.full_name))
           throw new ApiDenied('github.own', `this run is not one of the branch of this task, ${task.branch}`)
         return 'other'
       }
@@ -153,27 +163,43 @@ export class Lookups {
   }
 
   async #node(ask: AskGithub, task: OwnRepository, id: string): Promise<Node | undefined> {
-    const key = `${task.owner}/${task.name} ${id}`
+    return this.#known(`${task.owner}/${task.name} ${id}`, async () => {
+      const answer = (await ask('/graphql', {query: aboutNode, variables: {id}})) as
+        {data?: {node?: Node | null} | null} | undefined
+      return answer?.data?.node ?? undefined
+    })
+  }
+
+  /** What a number in a path stands for; in one repository it never becomes anything else. */
+  async #thing(ask: AskGithub, target: string): Promise<Thing> {
+    const thing = await this.#known(target, async () => {
+      const answer = await ask(target)
+      return typeof answer === 'object' && answer !== null ? thingIn(answer) : undefined
+    })
+    if (!thing) throw notOwn()
+    return thing
+  }
+
+  /** What was found less than KEPT_MS ago is not asked for again. */
+  async #known<T>(key: string, find: () => Promise<T | undefined>): Promise<T | undefined> {
     const kept = this.#kept.get(key)
-    if (kept && kept.until > this.#clock.now()) return kept.value as Node
-    const answer = (await ask('/graphql', {query: aboutNode, variables: {id}})) as
-      {data?: {node?: Node | null} | null} | undefined
-    const node = answer?.data?.node ?? undefined
-    if (!node) return undefined
+    if (kept && kept.until > this.#clock.now()) return kept.value as T
+    const value = await find()
+    if (value === undefined) return undefined
     this.#kept.delete(key)
-    this.#kept.set(key, {value: node, until: this.#clock.now() + KEPT_MS})
+    this.#kept.set(key, {value, until: this.#clock.now() + KEPT_MS})
     for (const [old] of this.#kept) {
       if (this.#kept.size <= MAX_KEPT) break
       this.#kept.delete(old)
     }
-    return node
+    return value
   }
+}
 
-  async #thing(ask: AskGithub, target: string): Promise<Record<string, unknown>> {
-    const thing = await ask(target)
-    if (typeof thing !== 'object' || thing === null) throw notOwn()
-    return thing as Record<string, unknown>
-  }
+/** Without the texts, which may be long. */
+function thingIn({node_id, run_id, head_branch, head_repository}: Partial<Thing>): Thing {
+  const from = head_repository && {full_name: head_repository.full_name}
+  return {node_id, run_id, head_branch, head_repository: from}
 }
 
 function isOwnPull(task: OwnRepository, pull: Pull | null | undefined): boolean {

@@ -78,6 +78,16 @@ describe('a write', () => {
     expect(mine.comments.map(({body}) => body)).toEqual(['hello', 'again'])
   })
 
+  it('asks what a number stands for once, and each task for itself whether that is its own', async () => {
+    const path = `/repos/org/app/issues/${mine.number}/comments`
+    expect(await api(task, 'POST', path, {body: 'once'})).toMatchObject({status: 201})
+    github.seen.length = 0
+    expect(await api(task, 'POST', path, {body: 'twice'})).toMatchObject({status: 201})
+    expect(github.seen.map(({method, url}) => `${method} ${url}`)).toEqual([`POST ${path}`])
+    expect(await api(other, 'POST', path, {body: 'theirs'})).toMatchObject({status: 403})
+    expect(mine.comments.slice(-2).map(({body}) => body)).toEqual(['once', 'twice'])
+  })
+
   it('to what belongs to others does not, by whatever id', async () => {
     const [app, elsewhere] = github.world.repositories
     const strangers = [app?.pulls[0], app?.pulls[1], elsewhere?.pulls[0], elsewhere?.issues[0]]
