@@ -1,36 +1,20 @@
-import {execFile, execFileSync, spawn, spawnSync, type ChildProcess} from 'node:child_process'
-import {chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
-import {request as sendPlain} from 'node:http'
+import {execFile, execFileSync, spawnSync} from 'node:child_process'
+import {readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {request as send, type RequestOptions} from 'node:https'
 import {createServer} from 'node:net'
-import {setTimeout as sleep} from 'node:timers/promises'
-import {handleHeader, smallHeap, uid} from '../../core/layout.js'
+import {gitHost, handleHeader, uid} from '../../core/layout.js'
 import type {GitGrant, SignedPart} from '../../policy/grant.js'
-import {generateGrantKey, newHandle, signGrant} from '../../policy/sign.js'
+import {newHandle, signGrant} from '../../policy/sign.js'
 import {fileHost, type FakeGithub} from './fake-github.js'
 import type {Forge} from './git-upstream.js'
-import {GitSandbox} from './git-sandbox.js'
+import {DispatcherProcesses, forgeHost, type Finished} from './dispatcher-processes.js'
 import {egressGrant, gitGrant} from './grants.js'
-
-const PROJECT = 'shop-0a1b2c3d'
-const HOST = 'git.cage.internal'
-const FORGE = 'forge.example.com'
-const BANNER = [
-  "import {createRequire as __createRequire} from 'node:module'",
-  'const require = __createRequire(import.meta.url)',
-].join(';')
 
 export interface TestTask {
   name: string
   handle: string
   part: SignedPart
   grant: GitGrant
-}
-
-export interface Finished {
-  code: number
-  stdout: string
-  stderr: string
 }
 
 export interface Answer {
@@ -43,45 +27,9 @@ export interface Answer {
  * The dispatcher as it runs in its pod: the bundle, two processes, two users when this is root, TLS and a Unix socket.
  * `box` holds the clients' repositories, `home` is the person's.
  */
-export class TestDispatcher {
-  readonly box = new GitSandbox()
-  readonly key = generateGrantKey()
-  readonly volume: string
-  readonly run: string
-  readonly state: string
-  readonly separate = process.getuid?.() === 0
+export class TestDispatcher extends DispatcherProcesses {
   /** whose repositories `gitAs` reaches beside the hosted ones */
   upstream: Forge | undefined
-  port = 0
-  healthPort = 0
-  log = ''
-  /** where it listens; in a network namespace of its own when `pod` names one */
-  address = '127.0.0.1'
-  pod: string | undefined
-  readonly #tls: string
-  readonly #children = new Map<'gate' | 'git', ChildProcess>()
-  readonly #bundle: string
-  /** the `git` process that dies where it is told to */
-  readonly #faulty: string
-
-  private constructor(volume: string | undefined) {
-    const {box} = this
-    chmodSync(box.folder, 0o711)
-    this.volume = volume ?? this.#folder('volume', uid.git)
-    if (volume !== undefined && this.separate) chownSync(volume, uid.git, uid.git)
-    this.run = this.#folder('run', uid.git)
-    chmodSync(this.run, 0o777)
-    this.state = this.#folder('state', uid.gate)
-    this.#tls = this.#folder('tls', uid.gate)
-    const code = this.#folder('code', 0)
-    chmodSync(code, 0o755)
-    this.#bundle = `${code}/dispatcher.js`
-    writeFileSync(`${code}/package.json`, '{"type":"module"}')
-    this.#faulty = `${code}/dispatcher-with-faults.js`
-    bundle('dispatcher/main.ts', this.#bundle)
-    bundle('test/support/dispatcher-with-faults.ts', this.#faulty)
-    this.#makeCertificate()
-  }
 
   /** @param options.volume an existing folder @param options.pod a network namespace and its address */
   static async start(
@@ -107,81 +55,6 @@ export class TestDispatcher {
     const {code, stderr} = dispatcher.asOperator('home', 'push', 'cage::shop', 'main')
     if (code !== 0) throw new Error(`seeding failed: ${stderr}`)
     return dispatcher
-  }
-
-  /**
-   * @param options.fault `before PROGRAM` or `after PROGRAM`: where the process kills itself
-   * @param options.planted a program that runs instead of one of git
-   * @param options.fileBytes no file may grow beyond it, as on a full disk
-   */
-  startGit(options: {fault?: string; planted?: string; fileBytes?: number} = {}): void {
-    const {fault, planted, fileBytes} = options
-    const code = fault === undefined && planted === undefined ? this.#bundle : this.#faulty
-    const argv = [process.execPath, ...smallHeap, code, 'git', '--run', this.run, '--volume', this.volume]
-    const limited = fileBytes === undefined ? argv : ['prlimit', `--fsize=${fileBytes}:${fileBytes}`, ...argv]
-    this.#spawn('git', limited, uid.git, {
-      ...(fault === undefined ? {} : {CAGE_TEST_FAULT: fault}),
-      ...(planted === undefined ? {} : {CAGE_TEST_PLANTED: planted}),
-    })
-  }
-
-  startGate(): void {
-    const ports = ['--port', String(this.port), '--health-port', String(this.healthPort)]
-    const grantKey = this.key.publicKeyDer.toString('base64')
-    const argv = [
-      process.execPath,
-      this.#bundle,
-      'gate',
-      '--run',
-      this.run,
-      '--tls',
-      this.#tls,
-      '--state',
-      this.state,
-      ...ports,
-    ]
-    this.#spawn('gate', argv, uid.gate, {CAGE_GRANT_KEY: grantKey, CAGE_PROJECT_ID: PROJECT})
-  }
-
-  pid(which: 'gate' | 'git'): number {
-    return this.#children.get(which)?.pid ?? 0
-  }
-
-  async kill(which: 'gate' | 'git', signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const gone = this.exited(which)
-    this.#children.get(which)?.kill(signal)
-    await gone
-  }
-
-  async exited(which: 'gate' | 'git'): Promise<void> {
-    const child = this.#children.get(which)
-    if (child?.exitCode !== null || child.signalCode !== null) return
-    await new Promise((resolve) => child.once('exit', resolve))
-  }
-
-  /** Waits until gate says that both containers answer. */
-  async ready(): Promise<void> {
-    for (;;) {
-      const status = await new Promise<number>((resolve) => {
-        sendPlain({host: this.address, port: this.healthPort, path: '/readyz'}, (response) => {
-          response.resume()
-          resolve(response.statusCode ?? 0)
-        })
-          .on('error', () => resolve(0))
-          .end()
-      })
-      if (status === 200) return
-      for (const [name, child] of this.#children) {
-        if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}\n${this.log}`)
-      }
-      await sleep(50)
-    }
-  }
-
-  async stop(): Promise<void> {
-    await this.kill('gate')
-    await this.kill('git')
-    this.box.remove()
   }
 
   /** The dispatcher in front of somebody else's server, its credential told as the CLI does. */
@@ -259,11 +132,6 @@ export class TestDispatcher {
     return this.task(name, {upstream, repository: 'org/app.git', github, ...over})
   }
 
-  /** The files of the gate's certificate, for a test's own sidecar. */
-  get tls(): string {
-    return this.#tls
-  }
-
   /** A task whose branches go to the upstream. */
   upstreamTask(name: string, over: Partial<GitGrant> = {}, push: Partial<GitGrant['push']> = {}): TestTask {
     const url = this.upstream?.url() ?? ''
@@ -293,23 +161,6 @@ export class TestDispatcher {
     const egress = egressGrant({task: name, revision, project})
     const parts = signGrant({project, task: name, revision, handle, egress, git: grant}, privateKeyPem)
     return {name, handle, part: parts.git, grant}
-  }
-
-  control(request: unknown): Finished {
-    return this.#program(['control', '--run', this.run], uid.gate, `${JSON.stringify(request)}\n`)
-  }
-
-  /** The same, while a server of this process answers. */
-  controlAsync(request: unknown): Promise<Finished> {
-    return new Promise((resolve) => {
-      const child = execFile(
-        process.execPath,
-        [this.#bundle, 'control', '--run', this.run],
-        {env: {}, ...(this.separate ? {uid: uid.gate, gid: uid.gate} : {})},
-        (error, stdout, stderr) => resolve({code: error ? 1 : 0, stdout, stderr}),
-      )
-      child.stdin?.end(`${JSON.stringify(request)}\n`)
-    })
   }
 
   /** Every record of the journal, oldest first. */
@@ -349,10 +200,10 @@ export class TestDispatcher {
 
   /** The person's git through `serve`, as exec runs it: remote `cage::REPOSITORY`. */
   asOperator(where: string, ...args: string[]): Finished {
-    const helper = this.#folder('helpers', 0)
+    const helper = this.folder('helpers', 0)
     const owner = this.separate ? `setpriv --reuid=${uid.git} --regid=${uid.git} --clear-groups` : ''
     const script = `#!/bin/sh
-exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \${GIT_PROTOCOL:+--protocol "$GIT_PROTOCOL"} --volume "${this.volume}"
+exec ${owner} "${process.execPath}" "${this.bundle}" serve "\${1#git-}" "$2" \${GIT_PROTOCOL:+--protocol "$GIT_PROTOCOL"} --volume "${this.volume}"
 `
     writeFileSync(`${helper}/serve`, script, {mode: 0o755})
     const argv = [
@@ -371,12 +222,12 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
   }
 
   url(repository = 'shop.git'): string {
-    return `https://${HOST}:${this.port}/${repository}`
+    return `https://${gitHost}:${this.port}/${repository}`
   }
 
   /** the upstream's repository as a task's client names it */
   forgeUrl(repository = 'org/app.git'): string {
-    return `https://${FORGE}:${this.port}/${repository}`
+    return `https://${forgeHost}:${this.port}/${repository}`
   }
 
   githubUrl(repository = 'org/app.git'): string {
@@ -432,10 +283,14 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
         {
           host: this.address,
           port: this.port,
-          servername: HOST,
-          ca: readFileSync(`${this.#tls}/ca.crt`),
+          servername: gitHost,
+          ca: readFileSync(`${this.tls}/ca.crt`),
           agent: false,
-          headers: Object.assign({host: HOST}, handle === undefined ? {} : {[handleHeader]: handle}, headers),
+          headers: Object.assign(
+            {host: gitHost},
+            handle === undefined ? {} : {[handleHeader]: handle},
+            headers,
+          ),
           ...rest,
         },
         (response) => {
@@ -456,19 +311,15 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
     })
   }
 
-  get certificate(): Buffer {
-    return readFileSync(`${this.#tls}/ca.crt`)
-  }
-
   #client(handle: string, where: string, args: string[]): {env: Record<string, string>; argv: string[]} {
-    const forge = `http.https://${FORGE}:${this.port}/.extraHeader`
+    const forge = `http.https://${forgeHost}:${this.port}/.extraHeader`
     const config: [string, string][] = [
       ['http.extraHeader', `x-cage-handle: ${handle}`],
       // As through the sidecar: the upstream's own name, which leads to the dispatcher.
-      [forge, `Host: ${FORGE}`],
-      ['http.sslCAInfo', `${this.#tls}/ca.crt`],
-      ['http.curloptResolve', `${HOST}:${this.port}:${this.address}`],
-      ['http.curloptResolve', `${FORGE}:${this.port}:${this.address}`],
+      [forge, `Host: ${forgeHost}`],
+      ['http.sslCAInfo', `${this.tls}/ca.crt`],
+      ['http.curloptResolve', `${gitHost}:${this.port}:${this.address}`],
+      ['http.curloptResolve', `${forgeHost}:${this.port}:${this.address}`],
       ['http.curloptResolve', `github.com:${this.port}:${this.address}`],
     ]
     const env: Record<string, string> = {
@@ -486,80 +337,6 @@ exec ${owner} "${process.execPath}" "${this.#bundle}" serve "\${1#git-}" "$2" \$
   #operatorUrl(arg: string, helper: string): string {
     return arg.startsWith('cage::') ? `ext::${helper}/serve %S ${arg.slice('cage::'.length)}` : arg
   }
-
-  #program(args: string[], user: number, input: string): Finished {
-    const {status, stdout, stderr} = spawnSync(process.execPath, [this.#bundle, ...args], {
-      env: {},
-      input,
-      maxBuffer: 1 << 28,
-      ...(this.separate ? {uid: user, gid: user} : {}),
-    })
-    return {code: status ?? -1, stdout: stdout.toString(), stderr: stderr.toString()}
-  }
-
-  #spawn(name: 'gate' | 'git', argv: string[], user: number, env: Record<string, string>): void {
-    const owner = [`--reuid=${user}`, `--regid=${user}`, '--clear-groups']
-    const inPod = ['nsenter', `--net=/run/netns/${this.pod ?? ''}`, 'setpriv', ...owner, ...argv]
-    const [file = '', ...args] = this.pod === undefined ? argv : inPod
-    const child = spawn(file, args, {
-      env: this.pod === undefined ? env : {PATH: process.env['PATH'], ...env},
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...(this.separate && this.pod === undefined ? {uid: user, gid: user} : {}),
-    })
-    const keep = (chunk: Buffer) => (this.log += `${name}: ${chunk.toString()}`)
-    child.stdout.on('data', keep)
-    child.stderr.on('data', keep)
-    this.#children.set(name, child)
-  }
-
-  /** What a test puts on the volume belongs to whom it would belong to. */
-  ownVolume(): void {
-    if (this.separate) execFileSync('chown', ['-R', `${uid.git}:${uid.git}`, this.volume])
-  }
-
-  #folder(name: string, owner: number): string {
-    const path = this.box.path(name)
-    mkdirSync(path, {recursive: true, mode: 0o700})
-    if (this.separate) chownSync(path, owner, owner)
-    return path
-  }
-
-  #makeCertificate(): void {
-    const openssl = (...args: string[]) => execFileSync('openssl', args, {cwd: this.#tls, stdio: 'pipe'})
-    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-    openssl(
-      'req',
-      '-x509',
-      ...key,
-      '-keyout',
-      'ca.key',
-      '-out',
-      'ca.crt',
-      '-days',
-      '2',
-      '-subj',
-      '/CN=test CA',
-    )
-    openssl('req', ...key, '-keyout', 'tls.key', '-out', 'tls.csr', '-subj', `/CN=${HOST}`)
-    writeFileSync(
-      `${this.#tls}/san`,
-      `subjectAltName=DNS:${HOST},DNS:${FORGE},DNS:github.com,DNS:api.github.com`,
-    )
-    const signer = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san']
-    openssl('x509', '-req', '-in', 'tls.csr', ...signer, '-out', 'tls.crt')
-    if (this.separate)
-      for (const file of ['tls.key', 'tls.crt']) chownSync(`${this.#tls}/${file}`, uid.gate, uid.gate)
-  }
-}
-
-function bundle(entry: string, outfile: string): void {
-  const options = ['--bundle', '--platform=node', '--format=esm', '--target=node20', '--log-level=warning']
-  execFileSync('node_modules/.bin/esbuild', [
-    entry,
-    ...options,
-    `--banner:js=${BANNER}`,
-    `--outfile=${outfile}`,
-  ])
 }
 
 function freePort(): Promise<number> {

@@ -4,7 +4,8 @@ import {createServer as createPlainServer, type Server as PlainServer} from 'nod
 import {createServer, request as send, type Server} from 'node:https'
 import {connect, type Socket} from 'node:net'
 import {handleHeader} from '../../core/layout.js'
-import type {Finished, TestDispatcher} from './dispatcher.js'
+import type {TestDispatcher} from './dispatcher.js'
+import type {Finished} from './dispatcher-processes.js'
 
 /**
  * The way of programs in a task to the dispatcher, for GitHub's names only: TLS in the name they asked for, the handle

@@ -44,9 +44,27 @@ export class GitSandbox {
     return this.path(name)
   }
 
+  /** an object of these bytes; returns its id */
+  blob(where: string, content: string | Buffer): string {
+    return this.gitWith(where, {input: content}, 'hash-object', '-w', '--stdin')
+  }
+
+  /** a commit from parts: tree entries as text for mktree, any parents, any message and author; returns its id */
+  commitOf(
+    where: string,
+    entries: readonly string[],
+    parents: readonly string[],
+    {message = 'made', author = 'A Person'}: {message?: string; author?: string} = {},
+  ): string {
+    const tree = this.gitWith(where, {input: `${entries.join('\n')}\n`}, 'mktree', '--missing')
+    const env = {GIT_AUTHOR_NAME: author}
+    const ancestry = parents.flatMap((id) => ['-p', id])
+    return this.gitWith(where, {env}, 'commit-tree', tree, '-m', message, ...ancestry)
+  }
+
   /** a commit without a work tree that changes one file of the branch; returns its id */
   commit(where: string, branch: string, file: string, content: string): string {
-    const blob = this.gitWith(where, {input: content}, 'hash-object', '-w', '--stdin')
+    const blob = this.blob(where, content)
     let parent: string | undefined
     try {
       parent = this.git(where, 'rev-parse', '-q', '--verify', `refs/heads/${branch}`)

@@ -1,6 +1,7 @@
 import {readFileSync} from 'node:fs'
 import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
-import {TestDispatcher, type Finished, type TestTask} from '../../support/dispatcher.js'
+import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
+import type {Finished} from '../../support/dispatcher-processes.js'
 import {GitUpstream} from '../../support/git-upstream.js'
 
 const TASKS = 50

@@ -2,13 +2,14 @@ import {execFileSync} from 'node:child_process'
 import {randomBytes} from 'node:crypto'
 import {readFileSync, writeFileSync} from 'node:fs'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from '@jest/globals'
-import {TestDispatcher, type TestTask} from '../../support/dispatcher.js'
+import {TestDispatcher} from '../../support/dispatcher.js'
+import {Pushes} from '../../support/pushes.js'
 
 let door: TestDispatcher
-let task: TestTask
 let base: string
 let run = 0
 let branch: string
+let pushes: Pushes
 
 /** Attacks by what a pack is: judged by refs and objects of the repository, each test on a branch of its own. */
 beforeAll(async () => {
@@ -19,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => door.stop())
 beforeEach(() => {
   branch = `work-${++run}`
-  task = door.task(branch)
+  pushes = new Pushes(door, door.task(branch), branch)
   door.box.git('agent', 'update-ref', `refs/heads/${branch}`, base)
 })
 afterEach(() => {
@@ -27,41 +28,10 @@ afterEach(() => {
 })
 
 const git = (...args: string[]) => door.box.git('agent', ...args)
-const commit = (file: string, content: string) => door.box.commit('agent', branch, file, content)
-const push = (...args: string[]) =>
-  door.gitAs(task, 'agent', 'push', 'origin', ...(args.length > 0 ? args : [branch]))
-
-function expectRefused(reason: RegExp, ...args: string[]): string {
-  const before = door.refs()
-  const {code, stderr} = push(...args)
-  expect({code, stderr}).toEqual({code: 1, stderr: expect.stringMatching(reason)})
-  expect(door.refs()).toEqual(before)
-  return stderr
-}
-
-function expectAccepted(...args: string[]): string {
-  const {code, stderr} = push(...args)
-  expect({code, stderr}).toEqual({code: 0, stderr: expect.any(String)})
-  return stderr
-}
-
-/** A commit from parts: tree entries as text for mktree, any parents, any message and author. */
-function makeCommit(entries: string[], parents: string[], message = 'made', author = 'A Person'): string {
-  const tree = door.box.gitWith('agent', {input: `${entries.join('\n')}\n`}, 'mktree', '--missing')
-  const env = {GIT_AUTHOR_NAME: author}
-  return door.box.gitWith(
-    'agent',
-    {env},
-    'commit-tree',
-    tree,
-    '-m',
-    message,
-    ...parents.flatMap((id) => ['-p', id]),
-  )
-}
-const blob = (content: string | Buffer) =>
-  door.box.gitWith('agent', {input: content}, 'hash-object', '-w', '--stdin')
-const pointTo = (id: string) => git('update-ref', `refs/heads/${branch}`, id)
+const blob = (content: string | Buffer) => door.box.blob('agent', content)
+const commitOf = (
+  ...parts: [entries: string[], parents: string[], by?: {message?: string; author?: string}]
+) => door.box.commitOf('agent', ...parts)
 
 describe('GIT-11 and hostile packs', () => {
   /** a pack with exactly these objects, pushed for one command without git's own push */
@@ -79,7 +49,7 @@ describe('GIT-11 and hostile packs', () => {
     return door.request({
       method: 'POST',
       path: '/shop.git/git-receive-pack',
-      handle: task.handle,
+      handle: pushes.task.handle,
       headers: {'content-type': 'application/x-git-receive-pack-request'},
       body: Buffer.concat([Buffer.from(line), pack]),
     })
@@ -90,7 +60,7 @@ describe('GIT-11 and hostile packs', () => {
       .map((line) => line.split(' ')[0] ?? '')
 
   it('objects outside the pushed range never reach the repository', async () => {
-    const tip = commit('seen.txt', 'seen\n')
+    const tip = pushes.commit('seen.txt', 'seen\n')
     const hidden = blob('smuggled content\n')
     const {body} = await rawPush([...newObjects(tip), hidden], tip)
     expect(body.toString()).toContain(`ok refs/heads/${branch}`)
@@ -103,7 +73,7 @@ describe('GIT-11 and hostile packs', () => {
   })
 
   it('a pack that lacks an object is refused', async () => {
-    const tip = commit('seen.txt', 'seen again\n')
+    const tip = pushes.commit('seen.txt', 'seen again\n')
     const objects = newObjects(tip)
     const {body} = await rawPush(objects.slice(0, -1), tip)
     expect(body.toString()).toMatch(/ng refs\/heads\/\S+ (missing necessary objects|pack refused)/)
@@ -112,7 +82,7 @@ describe('GIT-11 and hostile packs', () => {
   })
 
   it('broken, truncated and lying packs are refused cleanly', async () => {
-    const tip = commit('seen.txt', 'content for broken packs\n')
+    const tip = pushes.commit('seen.txt', 'content for broken packs\n')
     const input = `${newObjects(tip).join('\n')}\n`
     const pack = execFileSync('git', ['-C', door.box.path('agent'), 'pack-objects', '--stdout', '-q'], {
       env: door.box.env,
@@ -155,15 +125,15 @@ describe('GIT-11 and hostile packs', () => {
       const entry = Buffer.concat([Buffer.from(`100644 ${name}\0`), Buffer.from(content, 'hex')])
       writeFileSync(door.box.path('tree'), entry)
       const tree = git('hash-object', '-t', 'tree', '-w', '--literally', door.box.path('tree'))
-      pointTo(git('commit-tree', tree, '-p', base, '-m', 'bad tree'))
-      expectRefused(/\[pack\] the pack was refused/)
+      pushes.pointTo(git('commit-tree', tree, '-p', base, '-m', 'bad tree'))
+      pushes.refused(/\[pack\] the pack was refused/)
     }
   })
 
   it('a branch that points to a blob or a tree is refused', () => {
     const content = blob('just a blob\n')
-    const {body} = {body: push(`${content}:refs/heads/${branch}`).stderr}
-    expect(body).toMatch(/does not point to a commit|not a commit/)
+    const {stderr} = pushes.push(`${content}:refs/heads/${branch}`)
+    expect(stderr).toMatch(/does not point to a commit|not a commit/)
     expect(door.refs()[`refs/heads/${branch}`]).toBeUndefined()
   })
 })
@@ -171,23 +141,23 @@ describe('GIT-11 and hostile packs', () => {
 describe('limits', () => {
   it('on the size of a file, a pack and on the number of objects and commits', () => {
     const limits = {packBytes: 400_000, blobBytes: 100_000, objects: 60, commits: 5, refs: 8, seconds: 120}
-    task = door.task(`${branch}-small`, {branch}, {limits})
-    pointTo(makeCommit([`100644 blob ${blob('a'.repeat(100_001))}\tbig.txt`], [base]))
-    expectRefused(/\[size\] "big.txt" has 100001 bytes; the limit is 100000/)
-    pointTo(makeCommit([`100644 blob ${blob(randomBytes(500_000))}\tbig.bin`], [base]))
-    expectRefused(/\[size\] the pack is larger than 400000 bytes/)
-    pointTo(
-      makeCommit(
+    pushes.task = door.task(`${branch}-small`, {branch}, {limits})
+    pushes.pointTo(commitOf([`100644 blob ${blob('a'.repeat(100_001))}\tbig.txt`], [base]))
+    pushes.refused(/\[size\] "big.txt" has 100001 bytes; the limit is 100000/)
+    pushes.pointTo(commitOf([`100644 blob ${blob(randomBytes(500_000))}\tbig.bin`], [base]))
+    pushes.refused(/\[size\] the pack is larger than 400000 bytes/)
+    pushes.pointTo(
+      commitOf(
         Array.from({length: 61}, (_, n) => `100644 blob ${blob(`${n}\n`)}\tf${n}`),
         [base],
       ),
     )
-    expectRefused(/\[size\] more than 60 new objects/)
-    pointTo(base)
-    for (let n = 0; n < 6; n++) commit('n.txt', `${n}\n`)
-    expectRefused(/\[size\] more than 5 new commits/)
-    pointTo(`${branch}~1`)
-    expectAccepted()
+    pushes.refused(/\[size\] more than 60 new objects/)
+    pushes.pointTo(base)
+    for (let n = 0; n < 6; n++) pushes.commit('n.txt', `${n}\n`)
+    pushes.refused(/\[size\] more than 5 new commits/)
+    pushes.pointTo(`${branch}~1`)
+    pushes.accepted()
   })
 
   /** folders in folders, each with ten of the one below: few objects, many paths */
@@ -209,27 +179,27 @@ describe('limits', () => {
       refs: 8,
       seconds: 120,
     }
-    task = door.task(`${branch}-few`, {branch}, {limits})
-    pointTo(folders(3))
-    expectRefused(/\[size\] more than 240 changed paths/)
-    pointTo(folders(8))
-    const refused = await door.gitAsAsync(task, 'agent', 'push', 'origin', branch)
+    pushes.task = door.task(`${branch}-few`, {branch}, {limits})
+    pushes.pointTo(folders(3))
+    pushes.refused(/\[size\] more than 240 changed paths/)
+    pushes.pointTo(folders(8))
+    const refused = await door.gitAsAsync(pushes.task, 'agent', 'push', 'origin', branch)
     expect(refused).toMatchObject({code: 1, stderr: expect.stringMatching(/\[size\] more than 240 changed/)})
-    pointTo(folders(2))
-    expectAccepted()
+    pushes.pointTo(folders(2))
+    pushes.accepted()
   })
 
   it('a small pack that unfolds into gigabytes does not take the memory', async () => {
     const zeros = door.box.path('zeros')
     execFileSync('truncate', ['-s', '300M', zeros])
     const big = git('hash-object', '-w', zeros)
-    pointTo(makeCommit([`100644 blob ${big}\tzeros`], [base]))
-    const {code, stderr} = await door.gitAsAsync(task, 'agent', 'push', 'origin', branch)
+    pushes.pointTo(commitOf([`100644 blob ${big}\tzeros`], [base]))
+    const {code, stderr} = await door.gitAsAsync(pushes.task, 'agent', 'push', 'origin', branch)
     expect({code, stderr}).toEqual({code: 1, stderr: expect.stringMatching(/\[(size|pack)\]/)})
     expect(
       Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${door.pid('git')}/status`, 'utf8'))?.[1]),
     ).toBeLessThan(400_000)
-    pointTo(makeCommit([`100644 blob ${blob('small')}\tzeros`], [base]))
-    expectAccepted()
+    pushes.pointTo(commitOf([`100644 blob ${blob('small')}\tzeros`], [base]))
+    pushes.accepted()
   })
 })
