@@ -21,6 +21,7 @@ bind "$source" source ro
 bind "$out" out
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/tmp"
+if [ ! -e "$root/dev/null" ]; then : >"$root/dev/null"; fi
 mount --bind /dev/null "$root/dev/null"
 
 in_root() {

@@ -56,7 +56,10 @@ compiler=$work/compiler
 "$guest/debian-root.sh" "$compiler" gcc libc6-dev libseccomp-dev pkg-config
 note "runc $runc"
 (cd "$here/runc" && go mod download)
-unshare --mount --propagation private "$here/build-runc.sh" "$compiler" "$here" "$bin" "$runc"
+# What is mounted is gone with the namespace. An ordinary user is root of one of their own.
+apart=(unshare --mount --propagation private)
+if [ "$(id -u)" != 0 ]; then apart+=(--map-root-user --pid --fork); fi
+"${apart[@]}" "$here/build-runc.sh" "$compiler" "$here" "$bin" "$runc"
 
 printf '%s\n' "kubernetes $kubernetes" "etcd $etcd" "containerd $containerd" "runc $runc" >"$work/versions"
 rm -rf --one-file-system "$compiler"
