@@ -78,7 +78,7 @@ export function readCall(shape: Shape, path: string, bytes: Buffer): ModelCall {
   if (!isObject(body) || hasRepeatedKey(text)) throw unreadable()
   const settings = settingsOf(shape, body)
   const output = firstCount(settings, outputFields[shape])
-  const copies = firstCount(settings, ['n', 'candidateCount']) ?? 1
+  const copies = firstCount(settings, ['n', 'candidateCount', 'candidate_count']) ?? 1
   const isEmbedding = path.endsWith('/embeddings')
   const named = /\/models\/([^/]+):/.exec(path)?.[1] ?? body['model']
   return {
@@ -132,6 +132,8 @@ const outputFields: Readonly<Record<Shape, readonly string[]>> = {
 function settingsOf(shape: Shape, body: Json): Json {
   if (shape !== 'gemini') return body
   const request = isObject(body['request']) ? body['request'] : body
+  // Two spellings of one field: nobody knows which one counts.
+  if ('generation_config' in request && 'generationConfig' in request) throw unreadable()
   const field = 'generation_config' in request ? 'generation_config' : 'generationConfig'
   const settings = request[field]
   if (isObject(settings)) return settings
@@ -148,7 +150,9 @@ function outputFloor(body: Json): number {
 /** The largest of the fields given, so that naming it twice in two ways gains nothing. */
 function firstCount(value: Json, fields: readonly string[]): number | undefined {
   const counts = fields.flatMap((field) => {
-    const count = value[field]
+    const given = value[field]
+    // Protocol buffers take a number in quotes for a number.
+    const count = typeof given === 'string' && /^\d{1,15}$/.test(given) ? Number(given) : given
     return typeof count === 'number' && Number.isFinite(count) && count >= 0 ? [Math.ceil(count)] : []
   })
   return counts.length === 0 ? undefined : Math.max(...counts)

@@ -175,6 +175,15 @@ describe('calls', () => {
     expect(read('/v1/responses', {previous_response_id: 'r'}).call.input).toBeGreaterThan(100_000)
   })
 
+  test('count them in every spelling that protocol buffers take', () => {
+    const path = '/v1beta/models/gemini-2.5-pro:generateContent'
+    const quoted = {candidate_count: '8', max_output_tokens: '60000'}
+    expect(outputOf(read(path, {generation_config: quoted}).call)).toBe(480_000)
+    expect(() => read(path, {generation_config: {}, generationConfig: quoted})).toThrow(
+      'model_request_unreadable',
+    )
+  })
+
   test.each<[string, object, object]>([
     ['/v1/messages', {max_tokens: 9}, {max_tokens: 7}],
     ['/v1/chat/completions', {}, {max_completion_tokens: 7}],
