@@ -99,12 +99,30 @@ function writings(piece: Buffer): [string, Buffer][] {
     ['utf16', utf16],
     ['utf16', Buffer.from(utf16).swap16()],
   ]
+  for (const [form, digits] of [
+    ['hex', hex],
+    ['hex', hex.toUpperCase()],
+  ] as const)
+    for (const between of [' ', ':', '-', '=']) forms.push([form, Buffer.from(separated(digits, between))])
+  for (const write of entities) forms.push(['html', Buffer.from(Array.from(piece, write).join(''))])
   for (const alignment of [0, 1, 2]) {
     const inner = base64Inside(piece, alignment)
     forms.push(['base64', Buffer.from(inner)])
     forms.push(['base64', Buffer.from(inner.replaceAll('+', '-').replaceAll('/', '_'))])
   }
   return forms
+}
+
+/** Each byte as HTML writes it by number. */
+const entities = [
+  (byte: number) => `&#${byte};`,
+  (byte: number) => `&#x${byte.toString(16)};`,
+  (byte: number) => `&#x${byte.toString(16).toUpperCase()};`,
+]
+
+/** Pairs of hex digits with something between them; `=` is how quoted-printable writes them. */
+function separated(hex: string, between: string): string {
+  return (hex.match(/../g) ?? []).join(between)
 }
 
 /** The base64 characters that depend on the value alone when it starts at this offset modulo 3 of what is encoded. */
