@@ -32,7 +32,12 @@ export interface BodySource {
   resume(): unknown
 }
 
-type Decode = (bytes: Buffer, options: {maxOutputLength: number}) => Promise<Buffer>
+type Decode = (bytes: Buffer, options: {maxOutputLength: number; info: true}) => Promise<unknown>
+/** What zlib gives back with `info`. */
+interface Decoded {
+  buffer: Buffer
+  engine: {bytesWritten: number}
+}
 
 const decoders = new Map<string, readonly Decode[]>([
   ['br', [promisify(brotliDecompress)]],
@@ -185,7 +190,9 @@ async function firstThatWorks(
 ): Promise<Buffer> {
   for (const attempt of decode) {
     try {
-      return await attempt(coded, {maxOutputLength})
+      const {buffer, engine} = (await attempt(coded, {maxOutputLength, info: true})) as Decoded
+      // What stands behind the end is read by some and not by others.
+      if (engine.bytesWritten === coded.length) return buffer
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw overLimit()
     }
