@@ -13,6 +13,8 @@ export interface EgressRequest {
   websocket?: boolean
   /** `content-type` of the request, lower case without parameters */
   contentType?: string
+  /** `accept` of the request as sent */
+  accept?: string
   mcp?: {method: string; tool?: string}
 }
 
@@ -46,8 +48,8 @@ export interface EgressMatcher {
   knowsHost(host: string): boolean
   /** whether an exact rule, not only a wildcard, names the host */
   namesHost(host: string): boolean
-  /** whether requests to this host and port have to be read as MCP before they can be decided */
-  inspectsMcp(host: string, port: number): boolean
+  /** whether requests to this place have to be read as MCP before they can be decided */
+  inspectsMcp(place: Pick<EgressRequest, 'host' | 'port' | 'path'>): boolean
 }
 
 interface CompiledRule {
@@ -109,8 +111,13 @@ export function compileEgress(rules: readonly EgressRule[]): EgressMatcher {
     decide: (request: EgressRequest) => decide(candidates(request.host), request),
     knowsHost: (host: string) => candidates(host).some(opens),
     namesHost: (host: string) => (exact.get(host) ?? []).some(opens),
-    inspectsMcp: (host: string, port: number) =>
-      candidates(host).some(({rule}) => rule.mcp !== undefined && rule.port === port),
+    inspectsMcp: ({host, port, path}: Pick<EgressRequest, 'host' | 'port' | 'path'>) =>
+      candidates(host).some(
+        ({rule, paths}) =>
+          rule.mcp !== undefined &&
+          rule.port === port &&
+          (paths === undefined || paths.some((fits) => fits(path))),
+      ),
   })
 }
 
@@ -221,6 +228,17 @@ function isGitPush(request: EgressRequest): boolean {
     .some((service) => service.trim().toLowerCase() === 'git-receive-pack')
 }
 
-function isDnsOverHttps(request: EgressRequest): boolean {
-  return request.contentType === 'application/dns-message' || request.path.endsWith('/dns-query')
+/** By what it says it is, by the usual path, or by a DNS message in the address (RFC 8484, 4.1). */
+function isDnsOverHttps({host, path, query = '', contentType = '', accept = ''}: EgressRequest): boolean {
+  if (/application\/dns-(?:message|json)/i.test(`${contentType} ${accept}`)) return true
+  if (/\/dns-query(?:\/|$)/i.test(path)) return true
+  if (/^(?:dns|doh)[.-]/.test(host) && path === '/resolve') return true
+  return query.includes('dns=') && new URLSearchParams(query).getAll('dns').some(isDnsQuery)
+}
+
+/** Whether a text is a DNS query in base64url: no answer, one question, none of the other records that come before the last kind. */
+function isDnsQuery(text: string): boolean {
+  const bytes = Buffer.from(text, 'base64url')
+  if (bytes.length < 17 || /[^\w=-]/.test(text)) return false
+  return ((bytes[2] ?? 0) & 0x80) === 0 && bytes.readUInt16BE(4) === 1 && bytes.readUInt32BE(6) === 0
 }

@@ -86,8 +86,8 @@ export class Enforcement {
     return this.#routes.has(host) || isModelHost(host) || this.bindingsOf(host, port).length > 0
   }
 
-  inspectsMcp(host: string, port: number): boolean {
-    return this.#matcher.inspectsMcp(host, port)
+  inspectsMcp(place: Pick<EgressRequest, 'host' | 'port' | 'path'>): boolean {
+    return this.#matcher.inspectsMcp(place)
   }
 
   hostRoute(host: string): HostRoute | undefined {

@@ -44,15 +44,42 @@ export class Limits {
   }
 
   /** Admits by the first matching rule that has room, as a rule without limits always has. Throws Denial `rate_limited` or `host_budget`. */
-  admit(matched: readonly EgressRule[], {host = '', uploadBytes}: Admitted = {}): Admission {
-    const upload = (bytes: number) => {
-      if (this.#add('upload', bytes, uploadBytes) > (uploadBytes ?? Infinity))
-        throw new Denial('budget_spent', {rule: 'budget:upload'})
-    }
+  admit(matched: readonly EgressRule[], admitted: Admitted = {}): Admission {
+    return this.admitAll([matched], admitted)
+  }
+
+  /** As `admit`, for the calls of one request, each of which takes a place; its bytes count once. */
+  admitAll(calls: readonly (readonly EgressRule[])[], {host = '', uploadBytes}: Admitted = {}): Admission {
     if (this.#bytesOf('upload').used >= (uploadBytes ?? Infinity))
       throw new Denial('budget_spent', {rule: 'budget:upload'})
+    const entered: {rule: EgressRule; usage: Usage}[] = []
+    const end = () => {
+      for (const {usage} of entered.splice(0)) usage.running--
+    }
+    try {
+      for (const matched of calls) {
+        const rule = this.#choose(matched, host)
+        if (rule) entered.push({rule, usage: this.#enter(rule, host)})
+      }
+    } catch (error) {
+      end()
+      throw error
+    }
+    const rules = new Set(entered.map(({rule}) => rule))
+    return {
+      sent: (bytes) => {
+        if (this.#add('upload', bytes, uploadBytes) > (uploadBytes ?? Infinity))
+          throw new Denial('budget_spent', {rule: 'budget:upload'})
+        for (const rule of rules) this.#sent(rule, bytes)
+      },
+      end,
+    }
+  }
+
+  /** The rule by which a call is let in; undefined when one without limits lets it in. */
+  #choose(matched: readonly EgressRule[], host: string): EgressRule | undefined {
     if (matched.length === 0 || matched.some(({rate, hosts}) => !rate && hosts === undefined))
-      return {sent: upload, end: () => undefined}
+      return undefined
     const now = this.#now()
     const known = matched.filter((rule) => this.#knowsHost(rule, host))
     if (known.length === 0) throw new Denial('host_budget', {rule: matched[0]?.id ?? null})
@@ -62,28 +89,23 @@ export class Limits {
       if (rps !== undefined && usage.tokens < 1) continue
       if (concurrency !== undefined && usage.running >= concurrency) continue
       if (bytesUp !== undefined && this.#bytesOf(this.#window(rule, now)).used >= bytesUp) continue
-      this.#noteHost(rule, host)
-      usage.tokens--
-      usage.running++
-      return this.#admission(rule, usage, upload)
+      return rule
     }
     throw limited(known[0])
   }
 
-  #admission(rule: EgressRule, usage: Usage, upload: (bytes: number) => void): Admission {
-    let ended = false
+  #enter(rule: EgressRule, host: string): Usage {
+    const usage = this.#refreshed(rule, this.#now())
+    this.#noteHost(rule, host)
+    usage.tokens--
+    usage.running++
+    return usage
+  }
+
+  #sent(rule: EgressRule, bytes: number): void {
     const {bytesUp} = rule.rate ?? {}
-    return {
-      sent: (bytes) => {
-        upload(bytes)
-        if (bytesUp !== undefined && this.#add(this.#window(rule, this.#now()), bytes, bytesUp) > bytesUp)
-          throw limited(rule)
-      },
-      end: () => {
-        if (!ended) usage.running--
-        ended = true
-      },
-    }
+    if (bytesUp !== undefined && this.#add(this.#window(rule, this.#now()), bytes, bytesUp) > bytesUp)
+      throw limited(rule)
   }
 
   #refreshed(rule: EgressRule, now: number): Usage {

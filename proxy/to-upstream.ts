@@ -29,7 +29,7 @@ const noBody: Body = {kind: 'none'}
 export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   const {facts, enforcement, note} = visit
   // An MCP call is decided by what its body says, so until then only its host is judged.
-  const isMcpCall = facts.method === 'POST' && enforcement.inspectsMcp(facts.host, facts.port)
+  const isMcpCall = facts.method === 'POST' && enforcement.inspectsMcp(facts)
   const early = isMcpCall ? undefined : decide([undefined], visit)
   const known = enforcement.knowsName(facts.host)
   if (!known) throw new Denial('host_not_allowed')
@@ -56,14 +56,17 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
       : inMessages
         ? messagesOf(visit, inspection)
         : await admitBody(visit.request, facts, inspection, wholeOnly, wholeBytes)
-    const decision = early ?? decide(callsIn(body), visit)
+    const decisions = early ?? decide(callsIn(body), visit)
     const bound =
       bodyIsBound && body.kind === 'whole' ? substituteBody(body.bytes, facts, enforcement) : undefined
     note.credentials = bound ? [...substituted.used, ...bound.used] : substituted.used
     const ready = bound ? {kind: 'whole' as const, bytes: bound.body} : body
     const {path, query, headers} = signed(visit, substituted, ready)
     const {uploadBytes} = enforcement.grant.budget
-    const admission = visit.limits.admit(decision.matched, {host: facts.host, uploadBytes})
+    const admission = visit.limits.admitAll(
+      decisions.map(({matched}) => matched),
+      {host: facts.host, uploadBytes},
+    )
     return await send(visit, {path, query, headers, body: ready, shape}, inspection, admission)
   } finally {
     giveBack?.()
@@ -169,20 +172,23 @@ function asked(facts: RequestFacts, mcp?: McpMessage): EgressRequest {
   const {host, port, scheme, method, path, query, websocket, contentType} = facts
   const request: EgressRequest = {host, port, scheme, method, path, query, websocket}
   if (contentType !== undefined) request.contentType = contentType
+  // Only an address with a question in it can be one to a resolver.
+  const accept = query === '' ? undefined : facts.headers.find(([name]) => name.toLowerCase() === 'accept')
+  if (accept) request.accept = accept[1]
   if (mcp) request.mcp = mcp
   return request
 }
 
-/** Every message must pass; the first that does not ends the request. Throws Denial. */
-function decide(messages: (McpMessage | undefined)[], visit: Visit): EgressDecision {
+/** One decision for each message: all must pass, the first that does not ends the request. Throws Denial. */
+function decide(messages: (McpMessage | undefined)[], visit: Visit): EgressDecision[] {
   const {facts, enforcement, note} = visit
   visit.judged = messages.map((mcp) => asked(facts, mcp))
-  let result: EgressDecision | undefined
-  for (const request of visit.judged) {
+  const decisions = visit.judged.map((request) => {
     const decision = enforcement.decide(request)
     if (decision.decision === 'deny') throw new Denial(decision.reason, {rule: decision.rule})
-    if (result?.decision !== 'audit') result = decision
-  }
+    return decision
+  })
+  const result = decisions.find((one) => one.decision === 'audit') ?? decisions.at(-1)
   if (!result) throw new Denial('host_not_allowed')
   const {decision, reason, rule} = result
   note.decision = decision
@@ -190,7 +196,7 @@ function decide(messages: (McpMessage | undefined)[], visit: Visit): EgressDecis
   note.rule = rule
   note.to = enforcement.route(facts.host) ? 'route' : 'direct'
   if (decision === 'audit') note.would = 'deny'
-  return result
+  return decisions
 }
 
 function outgoingBody(body: Body, sent: (bytes: number) => void): Outgoing['body'] {

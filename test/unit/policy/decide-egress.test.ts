@@ -140,8 +140,13 @@ describe('MCP', () => {
     expect(call({method: 'resources/read'})).toBe('mcp_not_allowed')
     expect(call()).toBe('mcp_not_allowed')
     expect(call(undefined, 'GET')).toBe('allowed')
-    expect(compileEgress([rule]).inspectsMcp('api.example.com', 443)).toBe(true)
-    expect(compileEgress([rule]).inspectsMcp('api.example.com', 444)).toBe(false)
+    const inspects = (port: number, path: string) =>
+      compileEgress([rule]).inspectsMcp({host: 'api.example.com', port, path})
+    expect([inspects(443, '/mcp'), inspects(444, '/mcp'), inspects(443, '/v1/x')]).toEqual([
+      true,
+      false,
+      false,
+    ])
   })
 
   test('a deny for one tool leaves the others', () => {
