@@ -1,7 +1,7 @@
 import type {CredentialBinding} from '../policy/grant.js'
 import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
-import type {Headers} from './facts.js'
+import {plainName, type Headers} from './facts.js'
 import {isSignedWith, sign, signatureHeaders, signingKeys, type Signed, type Unsigned} from './sigv4.js'
 import type {Endpoint} from './target.js'
 
@@ -16,32 +16,18 @@ export interface Substitution {
   signs?: CredentialBinding
 }
 
-/** Where clients put a credential of their own. On a bound host they would act for somebody else. */
-const callerCredentials: ReadonlySet<string> = new Set([
-  'api-key',
-  'apikey',
-  'authentication',
-  'authorization',
-  'cookie',
-  'deploy-token',
-  'job-token',
-  'private-token',
-  'x-access-token',
-  'x-amz-security-token',
-  'x-api-key',
-  'x-api-token',
-  'x-auth-key',
-  'x-auth-token',
-  'x-goog-api-key',
-  'x-goog-iam-authorization-token',
-  'x-vault-token',
-])
+/** Where clients put a credential of their own, by the words of the name. On a bound host they would act for somebody else. */
+const callerCredential =
+  /(?:^|-)(?:api-?(?:key|secret)|(?:access|client|secret|session|subscription|user)-key|auth|authentication|authorization|cookie2?|credentials?|jwt|passw(?:or)?d|secret|token)(?:-|$)/
+/** What proves where a request was made, or where it goes on, and not who asks. */
+const noCredential = /(?:^|-)(?:atlassian|client|continuation|csrf|idempotency|xsrf)-token$/
 
 /** Parameters of an address that say who asks; signed addresses included. */
 const callerParameters: ReadonlySet<string> = new Set([
   'access_token',
   'api-key',
   'api_key',
+  'api_token',
   'apikey',
   'auth_token',
   'client_secret',
@@ -68,7 +54,7 @@ export function substituteHeaders(
   const bindings = enforcement.bindingsOf(endpoint.host, endpoint.port)
   if (!enforcement.stripsCallers(endpoint.host, endpoint.port)) return {headers, judged: headers, used: []}
   if (bindings.length === 0) {
-    const kept = headers.filter(([name]) => !callerCredentials.has(name.toLowerCase()))
+    const kept = headers.filter(([name]) => !isCallerCredential(name))
     return {headers: kept, judged: kept, used: []}
   }
   if (endpoint.scheme !== 'https') throw new Denial('credential_plaintext')
@@ -76,7 +62,12 @@ export function substituteHeaders(
   for (const [name, value] of headers) {
     const bound = bindings.filter((binding) => headerOf(binding) === name.toLowerCase())
     if (bound.length === 0) {
-      if (callerCredentials.has(name.toLowerCase())) continue
+      if (isCallerCredential(name)) {
+        // Dropping it would do as well, but nobody would learn why the answer is a refusal.
+        const meant = bindings.find(({placeholder}) => value.includes(placeholder))
+        if (meant) throw new Denial('placeholder_unbound', {rule: meant.name, detail: 'header'})
+        continue
+      }
       result.headers.push([name, value])
       result.judged.push([name, value])
       continue
@@ -95,6 +86,11 @@ export function substituteHeaders(
     result.used.push(match.name)
   }
   return result.signs ? withoutSignature(result) : result
+}
+
+function isCallerCredential(name: string): boolean {
+  const plain = plainName(name.toLowerCase())
+  return callerCredential.test(plain) && !noCredential.test(plain)
 }
 
 /** What the old signature was made of goes with it. Throws Denial for a body that is signed in pieces. */

@@ -110,7 +110,8 @@ export class Exchange {
     note.method = facts.method
     const {tunnel} = asked
     if (tunnel && facts.hasBody) throw new Denial('upgrade_with_body', {status: 400})
-    if (facts.websocket && !tunnel) throw new Denial('upgrade_incomplete', {status: 400})
+    if (facts.websocket && (!tunnel || facts.method !== 'GET'))
+      throw new Denial('upgrade_incomplete', {status: 400})
     if (facts.websocket && enforcement.isDispatcherHost(facts.host)) throw new Denial('websocket_not_allowed')
     const toDispatcher = enforcement.isDispatcherHost(facts.host)
     // Work that is done must still get home.

@@ -60,11 +60,16 @@ const hopByHop: ReadonlySet<string> = new Set([
 /** Rebuilt from what was decided, or never the agent's to say. */
 const replaced: ReadonlySet<string> = new Set([
   'content-length',
+  'forwarded',
   'host',
   handleHeader,
+  'x-forwarded-host',
   'x-http-method',
   'x-http-method-override',
   'x-method-override',
+  'x-original-host',
+  'x-original-url',
+  'x-rewrite-url',
 ])
 
 /** What stands for one thing only, and so may stand there once. */
@@ -97,6 +102,9 @@ export function requestFacts(request: RequestHead, connection: ConnectionTarget,
   const target = canonicalTarget(rawTarget)
   if (isRefused(target)) throw new Denial(target.refused, {status: 400})
   const method = request.method ?? ''
+  // HTTP/2 lets any text through; a server that reads `delete` as DELETE would do what no rule was asked about.
+  if (!/^[A-Z]+(?:-[A-Z]+)*$/.test(method))
+    throw new Denial('http_malformed', {status: 400, detail: 'method'})
   // They echo the request, credentials included, or open what is not looked into.
   if (/^(TRACE|TRACK|CONNECT)$/i.test(method)) throw new Denial('method_not_allowed', {status: 405})
   const length = one.get('content-length')
@@ -142,9 +150,15 @@ function readHeaders(raw: readonly string[]): ReadHeaders {
       one.set(folded, value)
     } else if (folded === 'connection') checkConnectionHeader(value)
     else if (folded === 'te' && value === 'trailers') trailers = true
-    if (!hopByHop.has(folded) && !replaced.has(folded)) forwarded.push([name, value])
+    const plain = plainName(folded)
+    if (!hopByHop.has(plain) && !replaced.has(plain)) forwarded.push([name, value])
   }
   return {one, forwarded, trailers}
+}
+
+/** A name in lower case as servers see it that hand headers on as variables: to them `_` and `-` are one (RFC 3875, 4.1.18). */
+export function plainName(folded: string): string {
+  return folded.includes('_') ? folded.replaceAll('_', '-') : folded
 }
 
 export function headerPairs(raw: readonly string[]): Headers {
