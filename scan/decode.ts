@@ -1,11 +1,12 @@
 import {decodeBase64Run, decodeHexRun} from './decode-runs.js'
 import {escapePlaces} from './escapes.js'
+import {compressedPlaces, inflateStart} from './inflate.js'
 
 /**
  * Finds what looks encoded and collects the decoded bytes of all such places in one buffer per decoder, so that
  * the scanner runs once over each. Costs are linear: a byte is decoded a fixed number of times.
  */
-export type Decoder = 'base64' | 'hex' | 'escape' | 'utf16'
+export type Decoder = 'base64' | 'hex' | 'escape' | 'utf16' | 'deflate'
 
 export interface Decoded {
   decoder: Decoder
@@ -26,6 +27,9 @@ const MIN_HEX = 16
 const MIN_UTF16 = 16
 /** Text round an escape that is decoded with it: a token may begin well before its escaped character. */
 const ESCAPE_CONTEXT = 512
+/** Of what was compressed: enough for what an agent packs by itself, and no bomb. */
+const MAX_INFLATED = 64 * 1024
+const INFLATED_PER_BYTE = 4
 /** Between decoded pieces, so that no match runs from one into the next. */
 const GAP = 2
 const LF = 10
@@ -38,6 +42,7 @@ export function decodeCandidates(bytes: Buffer): Decoded[] {
     hex.length > 0 ? decodeRuns(bytes, hex, 'hex') : undefined,
     decodeEscapes(bytes),
     decodeUtf16(bytes),
+    decodeCompressed(bytes),
   ].filter((decoded) => decoded !== undefined)
 }
 
@@ -183,6 +188,23 @@ function decodeEscapes(bytes: Buffer): Decoded | undefined {
     })
   }
   return collector.finish('escape')
+}
+
+/** The beginnings of compressed data that nothing but its own header announces. */
+function decodeCompressed(bytes: Buffer): Decoded | undefined {
+  let left = MAX_INFLATED + bytes.length * INFLATED_PER_BYTE
+  const found: {start: number; text: Buffer}[] = []
+  for (const {start, data} of compressedPlaces(bytes)) {
+    const text = left > 0 ? inflateStart(bytes.subarray(data), left) : Buffer.alloc(0)
+    if (text.length === 0) continue
+    left -= text.length
+    found.push({start, text})
+  }
+  if (found.length === 0) return undefined
+  const collector = new Collector(found.reduce((sum, {text}) => sum + text.length + GAP, 0))
+  for (const {start, text} of found)
+    collector.add(start, bytes.length - start, (target, at) => text.copy(target, at))
+  return collector.finish('deflate')
 }
 
 /** Runs of ASCII in UTF-16: printable bytes with a zero behind each, or before each. */

@@ -202,6 +202,19 @@ describeHere('DNS over HTTPS', () => {
 
 describeHere('a value of cage in a body', () => {
   const forms: [string, (secret: string) => Buffer | string, string[]?][] = [
+    ['gzip, unsaid', (secret) => gzipSync(secret)],
+    ['zlib, unsaid', (secret) => deflateSync(secret)],
+    ['gzip in base64', (secret) => gzipSync(secret).toString('base64')],
+    ['gzip in base64url', (secret) => gzipSync(secret).toString('base64url')],
+    [
+      'gzip in multipart',
+      (secret) =>
+        Buffer.concat([
+          Buffer.from('--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n'),
+          gzipSync(`${'line\n'.repeat(300)}${secret}`),
+          Buffer.from('\r\n--b--\r\n'),
+        ]),
+    ],
     [
       'base64 in gzip',
       (secret) => gzipSync(Buffer.from(secret).toString('base64')),

@@ -1,3 +1,4 @@
+import {deflateSync, gzipSync} from 'node:zlib'
 import {randomBytes} from 'node:crypto'
 import {describe, expect, test} from '@jest/globals'
 import type {CageError} from '../../../core/errors.js'
@@ -58,7 +59,18 @@ const encodings: [string, (text: string) => string | Buffer][] = [
   ['UTF-16 LE', (t) => Buffer.from(t, 'utf16le')],
   ['UTF-16 BE', utf16be],
   ['UTF-16 LE at an odd offset', (t) => Buffer.concat([Buffer.from('\n'), Buffer.from(t, 'utf16le')])],
+  ['gzip', (t) => gzipSync(t)],
+  ['gzip with a name in its header', (t) => withName(gzipSync(t), 'notes.txt')],
+  ['zlib', (t) => deflateSync(`${'line\n'.repeat(100)}${t}`)],
+  ['gzip in base64', (t) => gzipSync(t).toString('base64')],
+  ['base64 in gzip', (t) => gzipSync(base64(`a${t}`))],
 ]
+
+function withName(gzip: Buffer, name: string): Buffer {
+  const head = Buffer.from(gzip.subarray(0, 10))
+  head.writeUInt8(8, 3)
+  return Buffer.concat([head, Buffer.from(`${name}\0`), gzip.subarray(10)])
+}
 
 describe('encodings', () => {
   test.each(encodings)('a token format is found in %s', (_, encode) => {
@@ -262,6 +274,9 @@ describe('the work budget bounds hostile bodies', () => {
     ['zeros', Buffer.alloc(size)],
     ['hex', fill('6768705f')],
     ['AKIA', fill('AKIAAAAAAAAAAAAAAAAA')],
+    ['headers of gzip', fill(gzipSync('').subarray(0, 10).toString('latin1'))],
+    ['a bomb', gzipSync(Buffer.alloc(50_000_000, 'ghp_'))],
+    ['bombs', Buffer.concat(Array<Buffer>(60).fill(deflateSync(Buffer.alloc(1_000_000, 'key='))))],
   ]
   test.each(bodies)('%s', (_, body) => {
     const {work, overBudget} = scanner.scan(body)
