@@ -29,31 +29,50 @@ export class Bucket {
 const REQUESTS = {burst: 2000, perSecond: 50}
 const PUSHES = {burst: 300, perSecond: 2}
 const AT_ONCE = 8
+/** beyond: a package manager may fetch two dozen repositories at once, and its git does not ask twice */
+const WAITING = 24
+
+interface TaskState {
+  requests: Bucket
+  pushes: Bucket
+  running: number
+  waiting: (() => void)[]
+}
 
 /** What one task may ask at once and over time, so that none takes the door from the others. */
 export class TaskLimits {
   readonly #clock: Clock
-  readonly #tasks = new Map<string, {requests: Bucket; pushes: Bucket; running: number}>()
+  readonly #tasks = new Map<string, TaskState>()
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  /** @returns a function to call when the request is over, or undefined when it must not begin */
-  begin(task: string, isPush: boolean): (() => void) | undefined {
+  /**
+   * Resolves when the request may begin, in the order in which they came.
+   * @returns a function to call when the request is over, or undefined when it must not begin
+   */
+  async begin(task: string, isPush: boolean): Promise<(() => void) | undefined> {
     const state = this.#tasks.get(task) ?? {
       requests: new Bucket(REQUESTS.burst, REQUESTS.perSecond, this.#clock),
       pushes: new Bucket(PUSHES.burst, PUSHES.perSecond, this.#clock),
       running: 0,
+      waiting: [],
     }
     this.#tasks.set(task, state)
-    if (state.running >= AT_ONCE || !state.requests.take() || (isPush && !state.pushes.take()))
-      return undefined
-    state.running++
-    let over = false
+    const isFull = state.running >= AT_ONCE
+    if (isFull && state.waiting.length >= WAITING) return undefined
+    if (!state.requests.take() || (isPush && !state.pushes.take())) return undefined
+    // A place that gets free goes to the next one without being free in between.
+    if (isFull) await new Promise<void>((resolve) => state.waiting.push(resolve))
+    else state.running++
+    let isOver = false
     return () => {
-      if (!over) state.running--
-      over = true
+      if (isOver) return
+      isOver = true
+      const next = state.waiting.shift()
+      if (next) next()
+      else state.running--
     }
   }
 }

@@ -130,13 +130,17 @@ class Gate {
     route: Route,
     task: string,
   ): Promise<boolean> {
-    const over = this.#limits.begin(task, route.kind === 'push')
-    if (over) response.once('close', over)
-    else {
+    const over = await this.#limits.begin(task, route.kind === 'push')
+    if (!over) {
       const message = 'too many requests of this task; try again in a moment'
       await this.#refuse(request, response, route, 429, message)
+      return false
     }
-    return over !== undefined
+    response.once('close', over)
+    if (!response.destroyed) return true
+    // It left while it waited.
+    over()
+    return false
   }
 
   #authenticate(request: IncomingMessage): Document | undefined {

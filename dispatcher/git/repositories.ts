@@ -191,12 +191,15 @@ ${format === 'sha256' ? '[extensions]\n\tobjectformat = sha256\n' : ''}[gc]
 	windowMemory = 256m
 [uploadpack]
 	allowFilter = true
+	allowAnySHA1InWant = true
 	advertiseBundleURIs = false
 [uploadpackfilter]
 	allow = false
 [uploadpackfilter "blob:none"]
 	allow = true
 [uploadpackfilter "blob:limit"]
+	allow = true
+[uploadpackfilter "combine"]
 	allow = true
 [uploadpackfilter "tree"]
 	allow = true

@@ -47,6 +47,16 @@ describe('many at once', () => {
     expect(done).toHaveLength(1)
   })
 
+  it('two dozen fetches of one task all succeed, as a package manager makes them', async () => {
+    const task = door.task('many')
+    door.clone(task, 'many')
+    const results = await Promise.all(
+      Array.from({length: 24}, () => door.gitAsAsync(task, 'many', 'ls-remote', 'origin')),
+    )
+    expect(results.filter(({code}) => code !== 0)).toEqual([])
+    expect(new Set(results.map(({stdout}) => stdout)).size).toBe(1)
+  })
+
   it('a client that stalls in the middle of its push holds up nobody', async () => {
     const slow = door.task('slow')
     const sockets = await Promise.all(

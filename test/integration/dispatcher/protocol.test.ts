@@ -1,4 +1,5 @@
 import {execFileSync} from 'node:child_process'
+import {readFileSync} from 'node:fs'
 import {gzipSync} from 'node:zlib'
 import {connect, type ConnectionOptions} from 'node:tls'
 import {afterAll, beforeAll, describe, expect, it} from '@jest/globals'
@@ -222,6 +223,12 @@ describe('what real clients do', () => {
     for (const version of ['0', '1', '2']) {
       door.clone(task, `v${version}`, '-c', `protocol.version=${version}`)
       expect(door.box.git(`v${version}`, 'rev-parse', 'origin/main')).toBe(before['refs/heads/main'])
+      // What was left out is asked for by id.
+      for (const filter of ['blob:none', 'combine:blob:none+tree:1']) {
+        const name = `v${version}-${filter.length}`
+        door.clone(task, name, '-c', `protocol.version=${version}`, `--filter=${filter}`)
+        expect(readFileSync(`${door.box.path(name)}/README.md`, 'utf8')).toBe('shop\n')
+      }
     }
   })
 

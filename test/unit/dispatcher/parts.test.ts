@@ -234,25 +234,42 @@ describe('locks', () => {
 })
 
 describe('limits of a task', () => {
-  it('hold its requests at once and over time, and nobody else', () => {
-    let now = 0
-    const limits = new TaskLimits({now: () => now, sleep: () => Promise.resolve()})
-    const running = Array.from({length: 8}, () => limits.begin('a', false))
+  let now = 0
+  const clock = {now: () => now, sleep: () => Promise.resolve()}
+
+  it('hold its requests at once, the next ones wait their turn, and nobody else', async () => {
+    const limits = new TaskLimits(clock)
+    const running = await Promise.all(Array.from({length: 8}, () => limits.begin('a', false)))
     expect(running.every(Boolean)).toBe(true)
-    expect(limits.begin('a', false)).toBeUndefined()
-    expect(limits.begin('b', false)).toBeDefined()
+    const begun: number[] = []
+    const waiting = Array.from({length: 24}, async (_, n) => {
+      const over = await limits.begin('a', false)
+      begun.push(n)
+      return over
+    })
+    expect(await limits.begin('a', false)).toBeUndefined()
+    expect(await limits.begin('b', false)).toBeDefined()
+    expect(begun).toEqual([])
     running[0]?.()
     running[0]?.()
-    expect(limits.begin('a', false)).toBeDefined()
-    expect(limits.begin('a', false)).toBeUndefined()
+    const first = await waiting[0]
+    expect(begun).toEqual([0])
+    first?.()
     for (const over of running) over?.()
+    for (const next of waiting) (await next)?.()
+    expect(begun).toEqual(Array.from({length: 24}, (_, n) => n))
+    expect(await limits.begin('a', false)).toBeDefined()
+  })
+
+  it('hold its pushes over time', async () => {
+    const limits = new TaskLimits(clock)
     let pushes = 0
-    for (let over = limits.begin('c', true); over; over = limits.begin('c', true)) {
+    for (let over = await limits.begin('c', true); over; over = await limits.begin('c', true)) {
       over()
       pushes++
     }
     expect(pushes).toBe(300)
     now += 10_000
-    expect(limits.begin('c', true)).toBeDefined()
+    expect(await limits.begin('c', true)).toBeDefined()
   })
 })
