@@ -1,5 +1,5 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
-import {Transform} from 'node:stream'
+import {Transform, type Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {CageError, messageOf} from '../../core/errors.js'
 import type {ApiClient} from '../github/api-client.js'
@@ -120,7 +120,7 @@ async function open(
   {repository, use}: LfsAsking,
   {href, header}: Download,
   signal: AbortSignal,
-): Promise<IncomingMessage> {
+): Promise<Readable> {
   const url = URL.canParse(href) ? new URL(href) : undefined
   const [host] = repository.split('/')
   const headers = Object.fromEntries(

@@ -1,9 +1,10 @@
 import type {IncomingMessage} from 'node:http'
-import type {Readable} from 'node:stream'
+import {pipeline, type Readable} from 'node:stream'
 import {CageError, messageOf} from '../../core/errors.js'
 import type {Connections} from './connections.js'
 import type {CredentialUse} from './credential.js'
 import {sendRequest, type SentRequest} from './https-request.js'
+import {shownBy, unrepeated} from './unrepeated.js'
 import type {Upstream, Upstreams} from './upstreams.js'
 
 const IDLE_MS = 300_000
@@ -31,31 +32,36 @@ export class UpstreamClient {
   }
 
   /**
-   * The answer with status 200, its body still to be read.
+   * The body of an answer with status 200, still to be read; it ends with UPSTREAM_ANSWER where it repeats the credential.
    * Errors: UPSTREAM_UNKNOWN, UPSTREAM_UNREACHABLE, UPSTREAM_REFUSED, UPSTREAM_NOT_FOUND, UPSTREAM_FAILED, without secrets.
    */
-  async ask(name: string, call: UpstreamCall): Promise<IncomingMessage> {
+  async ask(name: string, call: UpstreamCall): Promise<Readable> {
     const upstream = await this.#upstreams.get(name)
-    let answer = await this.#send(upstream, call)
+    let {answer, authorization} = await this.#send(upstream, call)
     if (answer.statusCode === 401 && call.body === undefined) {
       const challenge = answer.headers['www-authenticate'] ?? ''
       if (upstream.credential?.refused(challenge) === true) {
         answer.resume()
-        answer = await this.#send(upstream, call)
+        ;({answer, authorization} = await this.#send(upstream, call))
       }
     }
-    if (answer.statusCode === 200) return answer
+    // Whoever reads it hears of an error there.
+    if (answer.statusCode === 200)
+      return pipeline(answer, unrepeated(shownBy(authorization)), () => undefined)
     answer.destroy()
     throw failure(upstream, answer.statusCode ?? 0)
   }
 
-  async #send(upstream: Upstream, call: UpstreamCall): Promise<IncomingMessage> {
+  async #send(
+    upstream: Upstream,
+    call: UpstreamCall,
+  ): Promise<{answer: IncomingMessage; authorization: string | undefined}> {
     const authorization =
       call.elsewhere?.authorization ?? (await upstream.credential?.authorization(call.use))
     for (let attempt = 0; ; attempt++) {
       const {answer, reused} = this.#once(upstream, call, authorization)
       try {
-        return await answer
+        return {answer: await answer, authorization}
       } catch (cause) {
         // A kept connection that the server closed in this moment: what has no body may simply be asked again.
         if (reused() && attempt === 0 && call.body === undefined && call.signal?.aborted !== true) continue

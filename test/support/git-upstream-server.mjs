@@ -38,7 +38,7 @@ async function answer(request, response) {
   if (request.url.includes('/info/lfs/')) return lfsBatch(request, response, faults.lfsHref)
   const isPush = request.method === 'POST' && request.url.endsWith('/git-receive-pack')
   if (isPush && faults.dropBeforePush) request.destroy()
-  else await backend(request, response, isPush ? faults : {})
+  else await backend(request, response, isPush || faults.echoes === 'always' ? faults : {})
 }
 
 /** Git LFS, for reading: objects are in FOLDER/lfs, and each is handed out for a header that stands in for a signature. */

@@ -20,8 +20,8 @@ export interface UpstreamFaults {
   bearer: boolean
   /** where it says that its LFS objects are */
   lfsHref?: string
-  /** says in its messages what it was shown */
-  echoes: boolean
+  /** says in its messages what it was shown; of a push, or in every answer */
+  echoes: boolean | 'always'
 }
 
 const NO_FAULTS: UpstreamFaults = {

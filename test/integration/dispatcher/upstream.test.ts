@@ -264,11 +264,16 @@ describe('the credential', () => {
     const {code, stderr} = door.gitAs({...task, env: traced}, 'agent', 'push', '--verbose', 'origin', 'fix')
     expect(stderr).toContain('Send header')
     expect(code).toBe(0)
+    forge.fail({echoes: 'always'})
+    const fetched = door.gitAs({...task, env: traced}, 'agent', 'fetch', 'origin')
+    expect(fetched.code).not.toBe(0)
+    forge.fail({})
+    expect(door.gitAs(task, 'agent', 'fetch', 'origin').code).toBe(0)
     const basic = Buffer.from(`x-access-token:${forge.token}`).toString('base64')
     const patterns = ['-e', forge.token, '-e', basic]
     const {stdout} = spawnSync('grep', ['-rlaF', ...patterns, door.volume, door.state, door.run])
     expect(stdout.toString()).toBe('')
-    for (const text of [stderr, door.log]) {
+    for (const text of [stderr, fetched.stdout, fetched.stderr, door.log]) {
       expect(text).not.toContain(forge.token)
       expect(text).not.toContain(basic)
     }
