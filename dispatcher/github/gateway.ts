@@ -13,7 +13,7 @@ import type {GithubIdentity} from './identity.js'
 import {ApiJudge, type Asking, type Judged, type JudgeOptions} from './judge.js'
 import type {AskGithub} from './lookups.js'
 
-export interface ApiGatewayOptions extends JudgeOptions {
+export interface ApiGatewayOptions extends Omit<JudgeOptions, 'isPerson'> {
   api: ApiClient
   /** Errors: UPSTREAM_UNKNOWN when nobody has said who the dispatcher is */
   identity: () => GithubIdentity
@@ -35,7 +35,7 @@ export class ApiGateway {
 
   constructor(options: ApiGatewayOptions) {
     this.#options = options
-    this.#judge = new ApiJudge(options)
+    this.#judge = new ApiJudge({...options, isPerson: () => options.identity().isPerson})
   }
 
   async answer(request: IncomingMessage, response: ServerResponse, grant: GitGrant): Promise<void> {

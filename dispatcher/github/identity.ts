@@ -19,6 +19,8 @@ export interface GitUse {
 
 /** Who the dispatcher is at GitHub: an app, or the owner of one token. Values stay in this process. */
 export interface GithubIdentity {
+  /** what is written in its name and what a person writes there are by one author */
+  readonly isPerson: boolean
   gitToken(use: GitUse): Promise<string>
   apiToken(use: {task: string; repository: string; writes: readonly GithubWrite[]}): Promise<string>
   /** GitHub answered 401 to it. @returns whether another one can be had */
@@ -32,6 +34,7 @@ export interface GithubIdentity {
 }
 
 export class AppIdentityAtGithub implements GithubIdentity {
+  readonly isPerson = false
   readonly #tokens: AppTokens
   /** ended ones too: an answer may still quote them */
   readonly #seen = new Set<string>()
@@ -104,6 +107,7 @@ export class AppIdentityAtGithub implements GithubIdentity {
 
 /** One fine-grained token for everything: what it may do is what GitHub's page says, not what the task may. */
 export class TokenIdentityAtGithub implements GithubIdentity {
+  readonly isPerson = true
   readonly #token: string
   readonly #api: ApiClient
 

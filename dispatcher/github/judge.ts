@@ -40,6 +40,8 @@ export interface Judged {
 }
 
 export interface JudgeOptions {
+  /** whether the dispatcher speaks as a person at GitHub, whose own words look like its own there */
+  isPerson: () => boolean
   /** rule and line of every secret in each text. Errors: whatever kept it from judging */
   scan: (texts: readonly string[]) => Promise<{rule: string; line: number}[][]>
   clock: Clock
@@ -74,11 +76,14 @@ export class ApiJudge {
     const read = readGraphql(body, asking.task)
     const {change, operation, name, roots, ids} = read
     this.#take(asking, change !== undefined)
+    // Each node that a question names is a question of its own.
+    if (!change) ids.slice(1).forEach(() => this.#take(asking, false))
     if (change) {
       const {rule, input} = change
       requireRights(asking, [rule.write, ...rightsFor(rule.needs, input.values)])
     }
     for (const {id, rule} of ids) {
+      this.#requireOwnWords(rule)
       const subject = await this.#lookups.requireNode(ask, asking.task, id, rule)
       if (change && subject === 'issue') requireRights(asking, ['issue.comment'])
     }
@@ -107,6 +112,7 @@ export class ApiJudge {
     this.#take(asking, writes)
     requireRights(asking, read.needs)
     if (route.belongs) {
+      this.#requireOwnWords(route.belongs)
       const subject = await this.#lookups.requireParameter(
         ask,
         asking.task,
@@ -137,6 +143,14 @@ export class ApiJudge {
       ...(route.file ? {file: true} : {}),
       about,
     }
+  }
+
+  #requireOwnWords(rule: string): void {
+    if ((rule === 'own comment' || rule === 'own review comment') && this.#options.isPerson())
+      throw new ApiDenied(
+        'github.own',
+        'with the token of a person comments are not changed: they could be the words of that person',
+      )
   }
 
   #take({grant, rights}: Asking, writes: boolean): void {

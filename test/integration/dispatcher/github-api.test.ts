@@ -150,6 +150,18 @@ describe('a write', () => {
     expect(github.world.changes).toHaveLength(1)
   })
 
+  it('counts every node that a question names', async () => {
+    const few = door.githubTask('nodes', {
+      branch: 'fix/login',
+      github: {writes: [], writesPerHour: 1, readsPerHour: 3},
+    })
+    const ask = (ids: string[]) => graphql(few, 'query($ids: [ID!]!) {nodes(ids: $ids) {__typename}}', {ids})
+    expect((await ask([mine.id, mine.id])).json.data).toBeDefined()
+    github.seen.length = 0
+    expect(said(await ask(Array.from({length: 100}, (_, n) => `PR_${n}`)))).toContain('questions per hour')
+    expect(github.seen).toEqual([])
+  })
+
   it('without the right to it is refused', async () => {
     const reader = door.githubTask('reader', {
       branch: 'fix/login',
@@ -399,6 +411,29 @@ describe('tokens of people', () => {
       expect(await api(task, 'GET', '/repos/org/app')).toMatchObject({status: 200})
       expect(github.seen.at(-1)?.headers.authorization).toBe(`Bearer ${who.token}`)
     }
+    expect(door.tellGithub(github)).toMatchObject({code: 0})
+  })
+
+  it('write comments and change none: the words of that person look like those of the task', async () => {
+    const token = github.issue('github_pat_11AAAAAAA_SENTINELperson')
+    const {id, databaseId} = mine.comments[0] ?? {id: '', databaseId: 0}
+    const edit = (body: string) =>
+      graphql(
+        task,
+        'mutation($i: UpdateIssueCommentInput!) {updateIssueComment(input: $i) {clientMutationId}}',
+        {
+          i: {id, body},
+        },
+      )
+    expect((await edit('by the app')).json.data).toMatchObject({updateIssueComment: {}})
+    expect(door.tellGithub(github, {token, allowClassic: false})).toMatchObject({code: 0})
+    github.world.changes.length = 0
+    expect(said(await edit('not theirs'))).toContain('the words of that person')
+    expect(
+      (await api(task, 'PATCH', `/repos/org/app/issues/comments/${databaseId}`, {body: 'not theirs'})).status,
+    ).toBe(403)
+    expect(github.world.changes).toEqual([])
+    expect((await comment(task, mine.id)).json.data).toMatchObject({addComment: {}})
     expect(door.tellGithub(github)).toMatchObject({code: 0})
   })
 })
