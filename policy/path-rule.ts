@@ -21,7 +21,7 @@ export function pathRule(pattern: string, id: string): PathRule {
 export function foldPath(path: string): string {
   return path
     .normalize('NFKC')
-    .replace(/[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, '')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
     .toLowerCase()
     .replace(/\\/g, '/')
     .split('/')

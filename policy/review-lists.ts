@@ -93,6 +93,8 @@ export const reviewLists = {
     '**/uv.lock',
     '**/yarn.lock',
   ],
+  /** who has to review what */
+  owners: ['CODEOWNERS', 'docs/CODEOWNERS', '.gitlab/CODEOWNERS'],
   /** scripts that run when packages are installed, built or tested */
   scripts: ['**/package.json', '**/composer.json'],
   /** what a build runs */
@@ -122,9 +124,12 @@ export const reviewLists = {
     '**/docker-compose*.yml',
     '**/gradlew*',
     '**/mvnw*',
+    '**/netlify.toml',
     '**/noxfile.py',
     '**/pom.xml',
+    '**/render.yaml',
     '**/setup.py',
     '**/tox.ini',
+    '**/vercel.json',
   ],
 } as const satisfies Record<string, readonly string[]>

@@ -13,6 +13,7 @@ export const reviewFlags = {
   executable: 'became executable',
   git: 'rules of git itself',
   hooks: 'git runs it as a hook',
+  owners: 'who has to review',
   scripts: 'scripts that package tools run',
   submodule: 'another repository',
   symlink: 'symbolic link',

@@ -2,7 +2,9 @@ import {ApiDenied} from './denied.js'
 
 /** Orders to bots that a comment could carry: they act with rights that the task does not have. */
 const orders = [
-  /^[\s>*_`~-]*\/(?:merge|approve|lgtm|deploy|ok-to-test|override|retest|test|rebase|close|reopen|label|assign|unassign|hold|unhold|cherry-?pick|backport|release|run|trigger)(?![\w/.-])/imu,
+  /^[\s>*_`~-]*\/(?:merge|approve|lgtm|deploy|ok-to-test|override|retest|rerun|restart|test|rebase|close|reopen|label|assign|unassign|hold|unhold|cherry-?pick|backport|release|run|trigger|azp|gcbrun|promote|rollback|plan|apply|unlock)(?![\w/.-])/imu,
+  /^[\s>*_`~-]*[.!](?:deploy|noop|merge|approve|unlock|rollback)(?=\s*$|[^\S\n]+[a-z])/imu,
+  /^[\s>*_`~-]*(?:atlantis|digger)[^\S\n]+(?:apply|plan|unlock|approve_policies|import)(?![\w/.-])/imu,
   /(?<![\w.])@(?:dependabot|renovate(?:bot)?|mergify(?:io)?|bors|homu|copilot|claude|codex|cursor|gemini-cli)(?:\[bot\])?(?![\w/-])/iu,
   /\bbors(?:-ng)?[\s:]+(?:r|d|p|try|merge|retry|delegate)\s*[+=-]/iu,
   /\bbors(?:-ng)?[\s:]+(?:merge|try|retry)\b/iu,

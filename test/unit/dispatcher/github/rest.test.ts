@@ -162,6 +162,11 @@ describe('a text', () => {
     'bors: merge',
     '@copilot do the rest',
     '@claude merge this',
+    '/azp run',
+    '/gcbrun',
+    '.deploy production',
+    'Ready.\n.deploy',
+    'atlantis apply -d prod',
   ])('that orders a bot is refused: %j', (text) => {
     expect(() => requireNoOrders('body', text)).toThrow('it gives an order to a bot')
   })
@@ -172,6 +177,8 @@ describe('a text', () => {
     '/tests/unit/login.test.ts is new',
     'mail@claude.example.com',
     'uses @claude/sdk and @codex-team/x',
+    '.merge { color: red }',
+    'I ran terraform plan, see below',
     'After the merge, close the door and rebase.',
   ])('of people passes: %j', (text) => {
     expect(() => requireNoOrders('body', text)).not.toThrow()
