@@ -107,6 +107,9 @@ export function requestFacts(request: RequestHead, connection: ConnectionTarget,
     throw new Denial('http_malformed', {status: 400, detail: 'method'})
   // They echo the request, credentials included, or open what is not looked into.
   if (/^(TRACE|TRACK|CONNECT)$/i.test(method)) throw new Denial('method_not_allowed', {status: 405})
+  // What another coding hides would be forwarded without it.
+  if (!/^chunked$/i.test(one.get('transfer-encoding') ?? 'chunked'))
+    throw new Denial('http_malformed', {status: 400, detail: 'transfer-encoding'})
   const length = one.get('content-length')
   const contentLength = length === undefined ? undefined : Number(length)
   return {
