@@ -9,6 +9,7 @@ import {grpcDenial} from './grpc/denial.js'
 import type {Outcome} from './forward.js'
 import type {Grants} from './grants.js'
 import type {HeldBytes} from './held.js'
+import type {Place} from './inspect.js'
 import type {Limits} from './limits.js'
 import type {SyntheticNames} from './names/synthetic.js'
 import type {Records} from './records.js'
@@ -200,6 +201,7 @@ function describe(note: Note, denial: Denial, connection: ConnectionTarget): voi
   if (host !== undefined) note.host = host
   // Whatever was found in the request, the path may hold it.
   if (/secret|placeholder|scan/.test(reason)) delete note.path
+  if (detail === ('host' satisfies Place)) delete note.host
 }
 
 function answer(request: AgentRequest, response: AgentResponse, note: Note, denial: Denial): void {

@@ -11,7 +11,7 @@ export interface RecordedFinding {
   sha256?: string
 }
 
-export type Place = 'url' | 'header' | 'body'
+export type Place = 'host' | 'url' | 'header' | 'body'
 
 const MAX_CLEAN = 256
 const MAX_CLEAN_LENGTH = 4096
@@ -79,6 +79,14 @@ export class Inspection {
     if (clean.has(text)) return
     const placeOf = (offset: number) => (offset < addressLength ? 'url' : 'header')
     if (this.#whole(strict, Buffer.from(text, 'latin1'), placeOf).length === 0) clean.add(text)
+  }
+
+  /** As `head`, for the part of a host's name that the agent chose: resolvers and whoever sees the handshake read it. */
+  name(chosen: string): void {
+    const {strict, clean} = this.#detectors
+    const text = `${chosen}\n${chosen.replaceAll('.', '')}`
+    if (!clean.has(text) && this.#whole(strict, Buffer.from(text, 'latin1'), () => 'host').length === 0)
+      clean.add(text)
   }
 
   /** As `head`, for a body that is there as a whole, as sent or decoded. */

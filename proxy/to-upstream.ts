@@ -34,11 +34,12 @@ export async function relayToUpstream(visit: Visit): Promise<Outcome> {
   const known = enforcement.knowsName(facts.host)
   if (!known) throw new Denial('host_not_allowed')
   if (visit.names.admit(facts.host, known.wildcard) === undefined) throw new Denial('name_budget')
+  const inspection = new Inspection(enforcement.detectors(facts))
+  note.findings = inspection.recorded
+  if (known.wildcard !== undefined) inspection.name(known.wildcard)
 
   checkQuery(facts, enforcement)
   const substituted = substituteHeaders(facts.headers, facts, enforcement)
-  const inspection = new Inspection(enforcement.detectors(facts))
-  note.findings = inspection.recorded
   inspection.head(facts, substituted.judged)
   note.path = facts.path
 

@@ -90,6 +90,9 @@ function writings(piece: Buffer): [string, Buffer][] {
   const forms: [string, Buffer][] = [
     ['raw', piece],
     ['reversed', Buffer.from(piece).reverse()],
+    // Names of hosts and of headers lose their case on the way.
+    ['case', Buffer.from(text.toLowerCase())],
+    ['case', Buffer.from(text.toUpperCase())],
     ['hex', Buffer.from(hex)],
     ['hex', Buffer.from(hex.toUpperCase())],
     ['url', Buffer.from(percent)],

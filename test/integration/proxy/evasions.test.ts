@@ -11,6 +11,7 @@ const describeHere = reason === undefined ? describe : describe.skip
 if (reason !== undefined) test(`skipped: ${reason}`, () => undefined)
 
 const PLACEHOLDER = 'cage-model-7f3a9c51e8d24b60a1c2d3e4f5061728'
+const REAL = 'sk-Real-0123456789abcDEFghij'
 const credentials: CredentialBinding[] = [
   {
     name: 'model',
@@ -24,6 +25,7 @@ const rules = [
   egressRule({id: 'all', host: 'allowed.test'}),
   egressRule({id: 'model', host: 'model.test'}),
   egressRule({id: 'h2', host: 'h2.test'}),
+  egressRule({id: 'wild', host: '*.wild.test'}),
   egressRule({id: 'no-delete', effect: 'deny', host: 'h2.test', methods: ['DELETE']}),
   egressRule({id: 'ws', host: 'ws.test', methods: ['POST'], websocket: true}),
   egressRule({id: 'search', host: 'mcp.test', paths: ['/mcp'], mcp: {tools: ['search']}, rate: {rps: 1}}),
@@ -36,7 +38,7 @@ beforeAll(async () => {
   if (reason !== undefined) return
   network = await TestNetwork.create()
   await network.fence()
-  network.writeGrant({rules, credentials}, {model: 'sk-REAL-0123456789abcdefghij'})
+  network.writeGrant({rules, credentials}, {model: REAL})
   await network.startSidecar()
 })
 afterAll(async () => {
@@ -176,6 +178,52 @@ describeHere('credentials of the caller', () => {
       expect(JSON.stringify(arrived())).toContain('kept-1')
     },
   )
+})
+
+describeHere('what loses its case or its place on the way', () => {
+  const folded = () => network.handle.toUpperCase()
+  const labels = (text: string) => `${text.slice(0, 20)}.${text.slice(20)}`
+  test.each<[string, () => string]>([
+    ['a value', () => REAL],
+    ['a value over two labels', () => labels(REAL)],
+    ['a value in hex', () => Buffer.from(REAL).toString('hex')],
+    ['a placeholder', () => PLACEHOLDER],
+  ])('%s in the name of a host is never resolved', async (_name, chosen) => {
+    expect((await network.curl('https://a.wild.test/x')).status).toBe(200)
+    expect(network.seen().length).toBeGreaterThan(0)
+    const answer = await network.curl(`https://${chosen()}.wild.test/x`)
+    expect(answer.reason).toMatch(/secret_found|placeholder_unbound/)
+    expect(network.seen()).toEqual([])
+    const record = (await network.audit()).at(-1)
+    expect(record).toMatchObject({decision: 'deny', reason: answer.reason, detail: 'host'})
+    expect(record?.host).toBeUndefined()
+  })
+
+  test('a value in the name of a header is found in small letters too', async () => {
+    for (const name of [`x-${REAL}`, `x-${folded()}`]) {
+      expect((await network.curl('-H', `${name}: 1`, 'https://h2.test/x')).reason).toBe('secret_found')
+      expect((await network.curl('--http1.1', '-H', `${name}: 1`, 'https://allowed.test/x')).reason).toBe(
+        'secret_found',
+      )
+    }
+    expect((await network.curl('-H', 'x-other: 1', 'https://h2.test/x')).status).toBe(200)
+    expect(arrived().filter(({raw}) => raw !== undefined)).toHaveLength(1)
+  })
+
+  test('a body behind another transfer coding is not forwarded without it', async () => {
+    const post = (coding: string) =>
+      network.raw({
+        host: world.canary,
+        port: 443,
+        tls: {servername: 'allowed.test'},
+        send: [
+          `POST /x HTTP/1.1\r\nHost: allowed.test\r\nConnection: close\r\nTransfer-Encoding: ${coding}\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+        ],
+      })
+    expect((await post('gzip, chunked')).text).toMatch(/^HTTP\/1\.1 400/)
+    expect(arrived()).toEqual([])
+    expect((await post('Chunked')).text).toMatch(/^HTTP\/1\.1 200/)
+  })
 })
 
 describeHere('DNS over HTTPS', () => {
