@@ -46,7 +46,7 @@ export interface Asked {
 /** Requests of the agent, each from its header block to its audit record. Every step can only narrow. */
 export class Exchange {
   readonly #parts: ExchangeParts
-  readonly #running = new Set<Visit>()
+  readonly #running = new Running()
   #upstreams = new Upstreams()
   #upstreamsOf: Enforcement | undefined
 
@@ -141,7 +141,7 @@ export class Exchange {
       const relay = toDispatcher ? relayToDispatcher : relayToUpstream
       return await relay(visit)
     } finally {
-      this.#running.delete(visit)
+      this.#running.remove(visit)
     }
   }
 
@@ -155,12 +155,12 @@ export class Exchange {
 
   /** Requests and tunnels under way. */
   get running(): number {
-    return this.#running.size
+    return this.#running.visits.length
   }
 
   /** After a new grant: ends the answers and tunnels under way that it would not let begin. */
   reconsider(enforcement: Enforcement): void {
-    for (const visit of this.#running) {
+    for (const visit of [...this.#running.visits]) {
       if (visit.enforcement === enforcement || stillAllowed(visit, enforcement)) continue
       visit.note.detail = `revision ${enforcement.grant.revision} ended it`
       visit.response.destroy()
@@ -169,7 +169,7 @@ export class Exchange {
 
   /** Once the time of the task is over: ends what runs, but what brings work home. */
   endOvertime(): void {
-    for (const visit of this.#running) {
+    for (const visit of [...this.#running.visits]) {
       if (visit.enforcement.isDispatcherHost(visit.facts.host)) continue
       visit.note.detail = 'the time of the task is over'
       visit.response.destroy()
@@ -184,6 +184,21 @@ export class Exchange {
       this.#upstreamsOf = enforcement
     }
     return this.#upstreams
+  }
+}
+
+/** A Set with this turnover keeps every table that it had, and the visits in them, until the old heap is collected. */
+class Running {
+  readonly visits: Visit[] = []
+
+  add(visit: Visit): void {
+    this.visits.push(visit)
+  }
+
+  remove(visit: Visit): void {
+    const at = this.visits.lastIndexOf(visit)
+    const last = this.visits.pop()
+    if (last && at < this.visits.length) this.visits[at] = last
   }
 }
 
