@@ -3,7 +3,11 @@ import type {AuditRecord} from '../../tasks/audit/read.js'
 
 /** One JSON object on one line: who wrote it, then the record's own fields. */
 export function auditJson({source, task, record}: AuditRecord): string {
-  return JSON.stringify({source, ...(task === undefined ? {} : {task}), ...record})
+  // JSON leaves to the terminal what drives it with one byte or turns the direction of a text.
+  return JSON.stringify({source, ...(task === undefined ? {} : {task}), ...record}).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** `TIME TASK DECISION WHAT: REASON`, every text escaped. */
