@@ -12,13 +12,19 @@ const fileHosts = /^(?:[a-z0-9-]+\.)+(?:actions\.githubusercontent\.com|blob\.co
 const MAX_FILE = 256 * 1024 * 1024
 const MAX_STEPS = 3
 
-/** Answers with the file that GitHub names by a redirect. Errors: GITHUB_UNREACHABLE, GITHUB_FILE_ELSEWHERE */
+/** Answers with the file that GitHub names by a redirect. Errors: GITHUB_UNREACHABLE, GITHUB_CREDENTIAL_REFUSED, GITHUB_FILE_ELSEWHERE */
 export async function relayFile(
   api: ApiClient,
   request: ApiRequest,
   response: ServerResponse,
 ): Promise<void> {
   const first = await api.open(apiHost, request)
+  if (first.statusCode === 401) {
+    first.destroy()
+    throw new CageError('GitHub does not accept the credential of this project; try again', {
+      code: 'GITHUB_CREDENTIAL_REFUSED',
+    })
+  }
   let answer = first
   for (let step = 0; isRedirect(answer) && step < MAX_STEPS; step++) {
     const location = answer.headers.location ?? ''

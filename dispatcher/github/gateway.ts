@@ -2,6 +2,7 @@ import type {IncomingMessage, ServerResponse} from 'node:http'
 import {CageError, messageOf} from '../../core/errors.js'
 import {githubRepository, pushedRepository, type GithubRepository} from '../../policy/github-repository.js'
 import type {GitGrant} from '../../policy/grant.js'
+import {Bucket} from '../gate/limits.js'
 import {ulid} from '../wire/ulid.js'
 import {passedHeaders, refuseApi} from './answers.js'
 import type {ApiAnswer, ApiClient, ApiRequest} from './api-client.js'
@@ -27,11 +28,14 @@ type Common = Record<string, unknown>
 const MAX_BODY = 1024 * 1024
 const MAX_DRAINED = 16 * MAX_BODY
 const HIDDEN = '(hidden)'
+const REFUSALS = 500
+const REFUSALS_PER_SECOND = 0.2
 
 /** GitHub's API for tasks: what is allowed is built anew and sent with the task's own token, everything else denied. */
 export class ApiGateway {
   readonly #options: ApiGatewayOptions
   readonly #judge: ApiJudge
+  readonly #refusals = new Map<string, Bucket>()
 
   constructor(options: ApiGatewayOptions) {
     this.#options = options
@@ -59,7 +63,8 @@ export class ApiGateway {
     } catch (error) {
       const {status, message, record} = this.#refusal(error)
       const path = target.split('?')[0]?.slice(0, 200)
-      await this.#record({phase: 'decision', ...common, ...record, method: method.slice(0, 10), path})
+      if (this.#isOnRecord(task))
+        await this.#record({phase: 'decision', ...common, ...record, method: method.slice(0, 10), path})
       if (response.headersSent || response.destroyed) response.destroy()
       else refuseApi(response, kind, status, message)
     }
@@ -79,7 +84,11 @@ export class ApiGateway {
     if (file) {
       await recorded
       const token = await this.#token(asking)
-      return relayFile(this.#options.api, withToken(signed, token), response)
+      return relayFile(this.#options.api, withToken(signed, token), response).catch((error: unknown) => {
+        if (error instanceof CageError && error.code === 'GITHUB_CREDENTIAL_REFUSED')
+          this.#options.identity().refused(token)
+        throw error
+      })
     }
     let answer: ApiAnswer
     try {
@@ -137,6 +146,13 @@ export class ApiGateway {
   #token({grant, rights, task}: Asking): Promise<string> {
     const {writes} = rights
     return this.#options.identity().apiToken({task: grant.task, repository: task.name, writes})
+  }
+
+  /** So many refusals of each task that none pushes older records out of the journal. */
+  #isOnRecord(task: string): boolean {
+    const bucket = this.#refusals.get(task) ?? new Bucket(REFUSALS, REFUSALS_PER_SECOND, this.#options.clock)
+    this.#refusals.set(task, bucket)
+    return bucket.take()
   }
 
   /** A denial stands whether or not it could be recorded. */

@@ -150,6 +150,15 @@ describe('a write', () => {
     expect(github.world.changes).toHaveLength(1)
   })
 
+  it('leaves so many records that it pushes no older ones out of the journal', async () => {
+    const loud = door.githubTask('loud', {branch: 'fix/login'})
+    for (let round = 0; round < 60; round++)
+      await Promise.all(Array.from({length: 10}, () => api(loud, 'DELETE', '/repos/org/app')))
+    const records = door.journal({task: 'loud'}).filter(({decision}) => decision === 'deny')
+    expect(records.length).toBeGreaterThanOrEqual(500)
+    expect(records.length).toBeLessThan(600)
+  })
+
   it('counts every node that a question names', async () => {
     const few = door.githubTask('nodes', {
       branch: 'fix/login',
@@ -339,6 +348,14 @@ describe('GitHub’s faults', () => {
         message: expect.stringContaining('a person has to look at'),
       },
     })
+  })
+
+  it('a token that it no longer takes for a file is no reason to ask the task for one', async () => {
+    github.status = 401
+    const refused = await api(task, 'GET', '/repos/org/app/actions/runs/70/logs')
+    expect(refused).toMatchObject({status: 502, json: {message: expect.stringMatching(/^cage: /)}})
+    github.status = undefined
+    expect(await api(task, 'GET', '/repos/org/app/actions/runs/70/logs')).toMatchObject({status: 200})
   })
 
   it('a permission that the app lacks is named', async () => {
