@@ -5,6 +5,8 @@ export interface McpMessage {
   tool?: string
 }
 
+const envelope = ['jsonrpc', 'id', 'method', 'params', 'result', 'error'] as const
+
 /**
  * The calls in a body of MCP over HTTP: one JSON-RPC message or a batch; answers of the client carry no method and
  * are left out. Throws Denial for what two parsers could read in two ways.
@@ -20,8 +22,10 @@ export function mcpMessages(body: Buffer): McpMessage[] {
   }
   const list = Array.isArray(value) ? (value as unknown[]) : [value]
   return list.flatMap((message) => {
-    if (!isObject(message) || message['jsonrpc'] !== '2.0') throw unreadable()
+    if (!isObject(message) || message['jsonrpc'] !== '2.0' || hasLikeness(message, envelope))
+      throw unreadable()
     const {method, params} = message
+    if (isObject(params) && hasLikeness(params, ['name'])) throw unreadable()
     if (method === undefined && ('result' in message || 'error' in message)) return []
     if (typeof method !== 'string') throw unreadable()
     if (method !== 'tools/call') return [{method}]
@@ -29,6 +33,16 @@ export function mcpMessages(body: Buffer): McpMessage[] {
     if (typeof name !== 'string') throw unreadable()
     return [{method, tool: name}]
   })
+}
+
+/** Whether a key is one of the names but for its case: to parsers as those of Go it is that name. */
+function hasLikeness(value: Record<string, unknown>, names: readonly string[]): boolean {
+  return Object.keys(value).some((key) => !names.includes(key) && names.includes(foldedCase(key)))
+}
+
+/** Also letters that are small or capital forms of ASCII ones, as the long s and the sign for kelvin. */
+function foldedCase(text: string): string {
+  return text.toLowerCase().toUpperCase().toLowerCase()
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

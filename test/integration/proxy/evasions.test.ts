@@ -121,6 +121,17 @@ describeHere('MCP', () => {
     expect(arrived()).toHaveLength(1)
   })
 
+  test.each([
+    {...call('delete'), method: 'ping', Method: 'tools/call'},
+    {jsonrpc: '2.0', id: 1, result: {}, METHOD: 'tools/call', params: {name: 'delete'}},
+    {...call('read'), ['param\u017f']: {name: 'delete'}},
+    {...call('read'), params: {name: 'read', Name: 'delete'}},
+  ])('%j is no call that all parsers read alike', async (message) => {
+    expect((await post('/mcp', message)).reason).toBe('mcp_unreadable')
+    expect(arrived()).toEqual([])
+    expect((await post('/mcp', call('read'))).status).toBe(200)
+  })
+
   test('what goes to other paths of the host is no MCP', async () => {
     expect((await post('/v1/x', {any: 'thing'})).status).toBe(200)
     expect((await post('/mcp', {any: 'thing'})).reason).toBe('mcp_unreadable')
