@@ -14,6 +14,7 @@ import {taskOpenings} from './openings.js'
 import type {ProjectContext} from './project-context.js'
 import {requireTrust} from './approval.js'
 import {dispatcherControl, forkOf} from './task-context.js'
+import {upstreamValues} from './upstreams.js'
 import {requireSupported} from './supported.js'
 import {taskFiles} from './task-files.js'
 
@@ -100,11 +101,12 @@ async function prepareGrant(
       request.placeholders[credential.name] ?? newPlaceholder(credential),
     ]),
   )
-  const [address, resolver, authority, {privateKey}] = await Promise.all([
+  const [address, resolver, authority, {privateKey}, held] = await Promise.all([
     dispatcherAddress(await project.cluster(), id),
     resolvers(project),
     projectAuthority(files, clock.now()),
     projectGrantKey(files),
+    upstreamValues(project),
   ])
   const dispatcher = {address, port: DISPATCHER_PORT, ca: authority.certificate}
   const compiled = compileGrant({
@@ -118,6 +120,7 @@ async function prepareGrant(
     dispatcher,
     resolver,
     placeholders,
+    issued: fingerprintsOf(held),
     ...(fork === undefined ? {} : {fork}),
   })
   const handle = newHandle()

@@ -30,9 +30,9 @@ export function upstreamSettings(project: ProjectContext): (() => Promise<Upstre
     await requireUpstreams(project)
     const {repository, network} = project.settings
     const isGithub = upstreamKind(repository.upstream) === 'github'
-    const credential = isGithub && project.settings.github.app ? undefined : await upstreamCredential(project)
+    const {credential, appKey} = await upstreamSecrets(project)
     return {
-      ...(isGithub ? {github: await githubSettings(project, credential)} : {}),
+      ...(isGithub ? {github: githubSettings(project, {credential, appKey})} : {}),
       upstreams: urls.map((url) => {
         const way = network.hosts.find(({host}) => host === hostOf(url))
         return {
@@ -48,25 +48,23 @@ export function upstreamSettings(project: ProjectContext): (() => Promise<Upstre
       }),
       resolver: await resolvers(project),
       allowAddresses: network.allowAddresses,
-      issued: credential === undefined ? [] : fingerprintsOf(secretsIn(credential)),
+      issued: fingerprintsOf(await upstreamValues(project)),
     }
   }
 }
 
 /** Who the dispatcher is at GitHub: the operator's app, else the token of the project. */
-async function githubSettings(
-  project: ProjectContext,
-  token: string | undefined,
-): Promise<NonNullable<UpstreamSettings['github']>> {
-  const {github, network, repository} = project.settings
+function githubSettings(
+  {settings: {github, network, repository}}: ProjectContext,
+  {credential: token, appKey}: UpstreamSecrets,
+): NonNullable<UpstreamSettings['github']> {
   const places = {
     hosts: network.hosts.filter(({host}) => githubHost.test(host)),
     ...(repository.mode === 'fork' ? {forkOf: repository.upstream} : {}),
   }
-  if (github.app) {
-    const {app, installation, key} = github.app
-    const pem = await resolveText('the key of the GitHub App', key, credentialPorts(project))
-    return {who: {app, installation, key: pem}, ...places}
+  if (github.app && appKey !== undefined) {
+    const {app, installation} = github.app
+    return {who: {app, installation, key: appKey}, ...places}
   }
   if (token !== undefined) return {who: {token, allowClassic: github.allowClassicToken}, ...places}
   throw new CageError('nothing says who the dispatcher is at GitHub', {
@@ -77,6 +75,40 @@ async function githubSettings(
       'Or name a fine-grained token for this one repository as `repository.credential`.',
     ],
   })
+}
+
+/** What `gate` holds for the upstream: no task may say it to anybody. Errors: CREDENTIAL_MISSING, exit 3. */
+export async function upstreamValues(project: ProjectContext): Promise<ExactValue[]> {
+  if (upstreamUrls(project.settings).length === 0) return []
+  const {credential, appKey} = await upstreamSecrets(project)
+  return [
+    ...(credential === undefined ? [] : secretsIn(credential)),
+    ...(appKey === undefined ? [] : [{id: 'github.key', value: appKey}]),
+  ]
+}
+
+interface UpstreamSecrets {
+  /** token or `user:password` */
+  credential: string | undefined
+  /** PEM */
+  appKey: string | undefined
+}
+
+/** Looked up once a command: a source may ask the person. */
+const found = new WeakMap<ProjectContext, Promise<UpstreamSecrets>>()
+
+function upstreamSecrets(project: ProjectContext): Promise<UpstreamSecrets> {
+  const known = found.get(project) ?? lookUp(project)
+  found.set(project, known)
+  return known
+}
+
+async function lookUp(project: ProjectContext): Promise<UpstreamSecrets> {
+  const {github, repository} = project.settings
+  if (upstreamKind(repository.upstream) !== 'github' || !github.app)
+    return {credential: await upstreamCredential(project), appKey: undefined}
+  const appKey = await resolveText('the key of the GitHub App', github.app.key, credentialPorts(project))
+  return {credential: undefined, appKey}
 }
 
 async function upstreamCredential(project: ProjectContext): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 import {routedHosts} from './build.js'
 import {gitHost} from '../core/layout.js'
-import type {CredentialBinding, EgressGrant, EgressRule, GitGrant, GithubGrant} from './grant.js'
+import type {CredentialBinding, EgressGrant, EgressRule, GitGrant, GithubGrant, IssuedValue} from './grant.js'
 import {inferenceHost} from './models.js'
 import {presetOf} from './presets.js'
 import type {CredentialSettings, InjectSettings, ProjectSettings, Rights, RuleSettings} from './settings.js'
@@ -26,6 +26,8 @@ export interface CompileInput {
   resolver: readonly string[]
   /** by credential name, random per task */
   placeholders: Readonly<Record<string, string>>
+  /** of what the dispatcher holds for the upstream */
+  issued?: readonly IssuedValue[]
 }
 
 export interface CompiledGrant {
@@ -50,7 +52,7 @@ const GITHUB: GithubGrant = {
 }
 
 export function compileGrant(input: CompileInput): CompiledGrant {
-  const {settings, agent, id, task, revision, dispatcher, placeholders} = input
+  const {settings, agent, id, task, revision, dispatcher, placeholders, issued = []} = input
   const {network} = settings
   const bindings = taskCredentials(settings, agent).flatMap((credential) =>
     bindingOf(credential, placeholders[credential.name]),
@@ -71,6 +73,7 @@ export function compileGrant(input: CompileInput): CompiledGrant {
     ...(network.upstreamProxy === undefined ? {} : {upstreamProxy: network.upstreamProxy}),
     detectors: {audit: modelHosts(settings, presetNames)},
     budget: settings.task.budget,
+    ...(issued.length === 0 ? {} : {issued: [...issued]}),
   }
   const env = Object.fromEntries(
     taskCredentials(settings, agent).flatMap(({name, as, inject}) => {

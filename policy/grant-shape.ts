@@ -143,7 +143,10 @@ const egressGrant = record(
     detectors: record({audit: list(filled)}),
     budget: record({}, {tokens: count, usd: amount, seconds: count, uploadBytes: count}),
   },
-  {upstreamProxy: filled},
+  {
+    upstreamProxy: filled,
+    issued: list(record({id: filled, form: filled, length: count, anchor: count, sha256: filled})),
+  },
 )
 
 const gitGrant = record(

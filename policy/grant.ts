@@ -87,6 +87,15 @@ export interface EgressRoute {
   pin?: string
 }
 
+/** A value that cage holds elsewhere, as `fingerprintsOf` in scan/exact.ts makes it: no value, nothing to open a door with. */
+export interface IssuedValue {
+  id: string
+  form: string
+  length: number
+  anchor: number
+  sha256: string
+}
+
 export interface EgressGrant {
   version: 1
   project: string
@@ -112,6 +121,8 @@ export interface EgressGrant {
   upstreamProxy?: string
   /** what a pattern finding does per host; absent = deny. Exact values handed out by cage are always denied */
   detectors: {audit: string[]}
+  /** values that the dispatcher holds for the upstream: nothing that leaves may contain one. Absent = none */
+  issued?: IssuedValue[]
   budget: {tokens?: number; usd?: number; seconds?: number; uploadBytes?: number}
 }
 

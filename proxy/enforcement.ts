@@ -120,7 +120,7 @@ export class Enforcement {
     return {strict: this.#strict, clean: this.#clean, body, auditBody, patterns}
   }
 
-  /** Every real value, and each placeholder that is not inert. Throws CageError for values too short to be told from text. */
+  /** Every real value, what the dispatcher holds, and each placeholder that is not inert. Throws CageError for values too short to be told from text. */
   #scanner(inert: readonly CredentialBinding[]): Detectors['body'] {
     const parts = (id: string, value: string) => {
       const binding = this.grant.credentials.find(({name}) => name === id)
@@ -134,6 +134,7 @@ export class Enforcement {
       .map(({name, placeholder}) => ({id: placeholderId + name, value: placeholder}))
     return createScanner({
       exact: [...values, ...placeholders],
+      fingerprints: this.grant.issued ?? [],
       inert: inert.map(({placeholder}) => placeholder),
     })
   }

@@ -8,6 +8,8 @@ import {CageError, ExitCode} from '../core/errors.js'
 export const MIN_EXACT_LENGTH = 8
 const ANCHOR = 8
 const PIECE = 96
+/** base64 of `openssh-key-v1`: of every such key the first line is the same */
+const OPENSSH_BEGINNING = 'b3BlbnNzaC1rZXktdjE'
 const MULTIPLIER = 0x01000193
 /** MULTIPLIER to the power of ANCHOR - 1, modulo 2^32 */
 const LEAVING = Array.from({length: ANCHOR - 1}).reduce<number>((power) => Math.imul(power, MULTIPLIER), 1)
@@ -78,7 +80,15 @@ function piecesOf(bytes: Buffer): Buffer[] {
   const pieces: Buffer[] = []
   for (let at = 0; at + PIECE <= bytes.length; at += PIECE) pieces.push(bytes.subarray(at, at + PIECE))
   if (bytes.length % PIECE) pieces.push(bytes.subarray(-PIECE))
-  return pieces
+  return [...pieces, ...keyLines(bytes.toString('latin1'))]
+}
+
+/** Lines of the private keys in a text, PEM (RFC 7468) as it is or inside JSON: a line is what is copied of a key. */
+function keyLines(text: string): Buffer[] {
+  return [...text.matchAll(/-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----(.*?)-----END/gs)]
+    .flatMap(([, body = '']) => body.split(/\r?\n|\\n/))
+    .filter((line) => /^[A-Za-z0-9+/]{32,}={0,2}$/.test(line) && !line.startsWith(OPENSSH_BEGINNING))
+    .map((line) => Buffer.from(line))
 }
 
 function writings(piece: Buffer): [string, Buffer][] {

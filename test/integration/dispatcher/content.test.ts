@@ -1,3 +1,4 @@
+import {generateKeyPairSync} from 'node:crypto'
 import {readFileSync, readdirSync} from 'node:fs'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, it} from '@jest/globals'
 import {fingerprintsOf} from '../../../scan/exact.js'
@@ -298,6 +299,26 @@ describe('a value that cage itself handed out', () => {
     expect(readdirSync(`${door.volume}/issued`)).toEqual([])
     pushes.task = door.task(branch)
     pushes.accepted()
+  })
+
+  it.each([
+    ['the key of an app', (pem: string) => pem],
+    ['one line of it', (pem: string) => `${pem.split('\n')[9] ?? ''}\n`],
+  ])('%s is refused by name, and the refusal does not show it', (_, written) => {
+    const {privateKey} = generateKeyPairSync('rsa', {modulusLength: 2048})
+    const pem = privateKey.export({type: 'pkcs1', format: 'pem'}).toString()
+    const text = written(pem)
+    pushes.commit('part.txt', text)
+    expect(put(fingerprintsOf([{id: 'github.key', value: pem}])).code).toBe(0)
+    const said = refused(/exact:github.key in "part.txt"/)
+    for (const line of pem.split('\n').filter((one) => one.length === 64)) {
+      expect(said).not.toContain(line)
+      expect(JSON.stringify(door.journal())).not.toContain(line)
+    }
+    expect(door.control({op: 'document.remove', task: branch}).code).toBe(0)
+    pushes.task = door.task(branch)
+    if (text.includes('BEGIN')) refused(/private-key/)
+    else pushes.accepted()
   })
 
   it('is refused for every task of the project', () => {

@@ -1,8 +1,10 @@
+import {generateKeyPairSync} from 'node:crypto'
 import {gzipSync} from 'node:zlib'
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import type {CredentialBinding} from '../../../policy/grant.js'
 import type {Headers} from '../../../proxy/facts.js'
 import {sign, signatureHeaders} from '../../../proxy/sigv4.js'
+import {fingerprintsOf} from '../../../scan/exact.js'
 import {egressRule} from '../../support/grants.js'
 import {missing, TestNetwork, type WorldEvent} from './network.js'
 
@@ -324,6 +326,32 @@ describeHere('other credentials', () => {
       expect((await network.curl(...argv)).reason).toBe('secret_found')
     }
     expect(arrived()).toEqual([])
+  })
+
+  test('what the dispatcher holds is refused by fingerprint, a line of a key too, and not shown', async () => {
+    const {privateKey} = generateKeyPairSync('rsa', {modulusLength: 2048})
+    const pem = privateKey.export({type: 'pkcs1', format: 'pem'}).toString()
+    const line = pem.split('\n')[9] ?? ''
+    const attempts = [
+      ['-d', line, 'https://allowed.test/x'],
+      ['-H', `X: ${line}`, 'https://allowed.test/x'],
+      ['-d', base64(pem), 'https://allowed.test/x'],
+    ]
+    const change = {rules, credentials, detectors: {audit: ['model.test']}}
+    await network.put({...change, issued: fingerprintsOf([{id: 'github.key', value: pem}])}, REAL)
+    for (const argv of attempts) {
+      const answer = await network.curl(...argv)
+      expect(answer.reason).toBe('secret_found')
+      expect(JSON.stringify(answer)).not.toContain(line)
+    }
+    expect(arrived()).toEqual([])
+    const records = (await network.audit()).slice(-attempts.length)
+    expect(records.map(({rule}) => rule)).toEqual(attempts.map(() => 'exact:github.key'))
+    expect(JSON.stringify(records)).not.toContain(line)
+    // The control: the same line is fine once it is nobody's.
+    await network.put(change, REAL)
+    expect((await network.curl('-d', line, 'https://allowed.test/x')).status).toBe(200)
+    expect(arrived()).toHaveLength(1)
   })
 
   test('a credential that was rotated is used from then on, the old value is gone (CRED-12)', async () => {

@@ -47,6 +47,12 @@ test('the git part names the fork that branches go to', () => {
   expect(git.repository).toBe('org/app.git')
 })
 
+test('what the dispatcher holds goes along as fingerprints', () => {
+  const issued = [{id: 'github.key', form: 'raw', length: 64, anchor: 1, sha256: 'x'}]
+  expect(compiled({}, {issued}).egress.issued).toEqual(issued)
+  expect(compiled().egress).not.toHaveProperty('issued')
+})
+
 describe('without a cage.yaml', () => {
   const {egress, git, env} = compiled()
   test('the agent reaches its own provider with its own credential, nothing else', () => {

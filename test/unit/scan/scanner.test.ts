@@ -1,5 +1,5 @@
+import {generateKeyPairSync, randomBytes} from 'node:crypto'
 import {deflateSync, gzipSync} from 'node:zlib'
-import {randomBytes} from 'node:crypto'
 import {describe, expect, test} from '@jest/globals'
 import type {CageError} from '../../../core/errors.js'
 import {fingerprintsOf} from '../../../scan/exact.js'
@@ -129,6 +129,36 @@ describe('exact values', () => {
     expect(rulesIn(long.slice(500, 800), one)).toContain('exact:key')
     expect(rulesIn(long.slice(-100), one)).toContain('exact:key')
     expect(rulesIn(hex(long.slice(500, 800)), one)).toContain('exact:key')
+  })
+
+  test.each(['pkcs1', 'pkcs8'] as const)(
+    'any line of a private key (%s) is found, however it is written',
+    (type) => {
+      const {privateKey} = generateKeyPairSync('rsa', {modulusLength: 2048})
+      const pem = privateKey.export({type, format: 'pem'}).toString()
+      const blind = createScanner({fingerprints: fingerprintsOf([{id: 'app', value: pem}])})
+      const lines = pem.split('\n').filter((line) => line.length >= 32 && !line.startsWith('--'))
+      expect(lines.length).toBeGreaterThan(20)
+      for (const line of lines) {
+        expect(rulesIn(`const part = '${line}'`, blind)).toContain('exact:app')
+        expect(rulesIn(base64(`:${line}`), blind)).toContain('exact:app')
+      }
+      expect(rulesIn(JSON.stringify({key: pem}), blind)).toContain('exact:app')
+      const inside = fingerprintsOf([
+        {id: 'account', value: JSON.stringify({type: 'service_account', key: pem})},
+      ])
+      expect(rulesIn(lines[7] ?? '', createScanner({fingerprints: inside}))).toContain('exact:account')
+      const another = generateKeyPairSync('rsa', {modulusLength: 2048}).privateKey
+      expect(rulesIn(another.export({type, format: 'pem'}).toString(), blind)).not.toContain('exact:app')
+    },
+  )
+
+  test('what all keys of one kind begin with is not taken for one of them', () => {
+    const same = `b3BlbnNzaC1rZXktdjE${'A'.repeat(51)}`
+    const pem = `-----BEGIN OPENSSH PRIVATE KEY-----\n${same}\n${sampleSecret('<b64:70>')}\n-----END OPENSSH PRIVATE KEY-----\n`
+    const one = createScanner({exact: [{id: 'key', value: pem}]})
+    expect(rulesIn(same, one)).toEqual([])
+    expect(rulesIn(pem.split('\n')[2] ?? '', one)).toContain('exact:key')
   })
 
   test('a value that would match by chance is refused by name, not shown', () => {
