@@ -1,3 +1,4 @@
+import {isIPv4} from 'node:net'
 import {CageError, ExitCode} from '../core/errors.js'
 import type {ProjectSettings} from '../policy/settings.js'
 import {upstreamKind} from '../policy/upstream-kind.js'
@@ -10,8 +11,10 @@ export function requireSupported(settings: ProjectSettings): void {
   const {repository, task, network} = settings
   const isElsewhere = repository.upstream !== 'hosted' || repository.read.length > 0
   const found = [
-    ...(isElsewhere && network.upstreamProxy !== undefined
-      ? ['network.upstreamProxy together with a repository that is not hosted']
+    ...(isElsewhere && network.upstreamProxy !== undefined && !isIPv4(new URL(network.upstreamProxy).hostname)
+      ? [
+          'network.upstreamProxy by name together with a repository that is not hosted: write its IPv4 address',
+        ]
       : []),
     ...(repository.mode === 'direct' || upstreamKind(repository.upstream) === 'github'
       ? []

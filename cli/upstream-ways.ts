@@ -26,12 +26,18 @@ export function upstreamWays(
   settings: Pick<ProjectSettings, 'repository' | 'network'>,
   resolver: readonly string[],
 ): UpstreamWays {
-  const {hosts, allowAddresses} = settings.network
+  const {hosts, allowAddresses, upstreamProxy} = settings.network
   const isGithub = upstreamKind(settings.repository.upstream) === 'github'
   const names = new Set([...upstreamUrls(settings).map(hostOf), ...(isGithub ? ['api.github.com'] : [])])
   const exact = hosts.filter(({host}) => names.has(host) || (isGithub && githubHost.test(host)))
   const isNamed = [...names].some((name) => !exact.some(({host}) => host === name))
   const tcp = (address: string, port: number) => ({address, protocol: 'TCP' as const, port})
+  if (upstreamProxy !== undefined) {
+    // It finds addresses by itself: nothing else is dialled, and nobody is asked for a name.
+    const {address, port} = proxyAt(upstreamProxy)
+    const way = isNamed || isGithub ? [tcp(address, port)] : []
+    return {openings: [...exact.map((one) => tcp(one.address, one.port)), ...way], publicPorts: []}
+  }
   return {
     openings: [
       ...exact.map(({address, port}) => tcp(address, port)),
@@ -40,6 +46,12 @@ export function upstreamWays(
     ],
     publicPorts: isNamed ? [HTTPS] : [],
   }
+}
+
+/** @param url `http://address:port` of `network.upstreamProxy` */
+export function proxyAt(url: string): {address: string; port: number} {
+  const {hostname, port} = new URL(url)
+  return {address: hostname, port: Number(port || 80)}
 }
 
 function resolverWays(resolver: string): UpstreamWays['openings'] {

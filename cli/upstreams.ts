@@ -9,7 +9,7 @@ import {resolvers} from './cluster-facts.js'
 import {credentialPorts} from './credential-ports.js'
 import type {ProjectContext} from './project-context.js'
 import {requireSupported} from './supported.js'
-import {githubHost, upstreamUrls} from './upstream-ways.js'
+import {githubHost, proxyAt, upstreamUrls} from './upstream-ways.js'
 
 /** What lies elsewhere can be reached by this version, and is approved. Errors: exit 3, exit 4. */
 export async function requireUpstreams(project: ProjectContext): Promise<void> {
@@ -48,6 +48,7 @@ export function upstreamSettings(project: ProjectContext): (() => Promise<Upstre
       }),
       resolver: await resolvers(project),
       allowAddresses: network.allowAddresses,
+      ...(network.upstreamProxy === undefined ? {} : {upstreamProxy: proxyAt(network.upstreamProxy)}),
       issued: fingerprintsOf(await upstreamValues(project)),
     }
   }

@@ -4,13 +4,13 @@ import {connect as connectTls, createSecureContext, type SecureContext, type TLS
 import type {EgressRoute} from '../policy/grant.js'
 import {messageOf} from '../core/errors.js'
 import {gitHost} from '../core/layout.js'
+import {askProxy} from '../core/proxy-connect.js'
 import {Denial} from './denial.js'
 import type {Enforcement} from './enforcement.js'
 import type {Endpoint} from './target.js'
 
 const CONNECT_MS = 10_000
 const MAX_ADDRESSES = 3
-const MAX_PROXY_ANSWER = 16 * 1024
 
 /** Where a connection really goes. */
 interface Route {
@@ -127,7 +127,7 @@ async function open(route: Route, protocols: readonly Protocol[]): Promise<Diall
   for (const address of route.addresses) {
     try {
       const plain = await connected(connectTcp({host: address, port: route.port, noDelay: true}), 'connect')
-      if (route.through !== undefined) await askProxy(plain, route.through)
+      if (route.through !== undefined) await askProxy(plain, route.through, CONNECT_MS)
       return {socket: route.tls ? await secured(plain, route.tls, protocols) : plain, address}
     } catch (error) {
       problem = error
@@ -185,35 +185,6 @@ function pinOf({pin, ca}: EgressRoute): {pin?: string; pinAlone?: boolean} {
 function keyOf(socket: TLSSocket): string | undefined {
   const key = socket.getPeerX509Certificate()?.publicKey.export({type: 'spki', format: 'der'})
   return key && `sha256/${createHash('sha256').update(key).digest('base64')}`
-}
-
-/** CONNECT through the operator's proxy; what it sends after its header block would be no TLS of the host's. */
-function askProxy(socket: Socket, authority: string): Promise<void> {
-  return new Promise((fulfil, reject) => {
-    let answer = ''
-    const finish = (error?: Error) => {
-      clearTimeout(timer)
-      socket.off('data', onData).off('error', finish).off('close', onClose)
-      socket.pause()
-      if (!error) {
-        fulfil()
-        return
-      }
-      socket.destroy()
-      reject(error)
-    }
-    const onClose = () => finish(new Error('the upstream proxy closed the connection'))
-    const onData = (chunk: Buffer) => {
-      answer += chunk.toString('latin1')
-      const complete = answer.includes('\r\n\r\n')
-      if (!complete && answer.length <= MAX_PROXY_ANSWER) return
-      const isOpen = /^HTTP\/1\.[01] 2\d\d/.test(answer) && answer.endsWith('\r\n\r\n')
-      finish(isOpen ? undefined : new Error(`the upstream proxy said ${answer.split('\r\n', 1)[0] ?? ''}`))
-    }
-    const timer = setTimeout(() => finish(new Error('the upstream proxy does not answer')), CONNECT_MS)
-    socket.on('data', onData).on('error', finish).on('close', onClose)
-    socket.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`)
-  })
 }
 
 function unreachable(problem: unknown): Denial {

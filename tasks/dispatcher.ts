@@ -41,6 +41,8 @@ export interface UpstreamSettings {
   /** `address` or `address:port` */
   resolver: string[]
   allowAddresses: string[]
+  /** leads to every upstream without an address of its own */
+  upstreamProxy?: {address: string; port: number}
   /** of the credentials */
   issued: readonly Fingerprint[]
   /** who the dispatcher is at GitHub, and the operator's ways to its hosts */

@@ -2,6 +2,7 @@ import {Resolver} from 'node:dns/promises'
 import {Agent} from 'node:https'
 import type {LookupFunction} from 'node:net'
 import {compileAddressGuard} from '../../policy/addresses.js'
+import {TunnelAgent, type UpstreamProxy} from './tunnel-agent.js'
 
 /** How a host is reached: by name, or on the operator's exact way. */
 export interface HostWay {
@@ -20,6 +21,8 @@ export interface NetworkWay {
   readonly resolver: readonly string[]
   /** CIDRs that count as public on this network */
   readonly allowAddresses: readonly string[]
+  /** leads to every host without an exact way, and finds its address */
+  readonly upstreamProxy: UpstreamProxy | undefined
 }
 
 /** servers close idle connections after five seconds and more; one that is about to be closed is not used */
@@ -35,18 +38,21 @@ export class Connections {
   }
 
   agentOf({host, port, address, ca}: HostWay): Agent {
-    const key = JSON.stringify([host, port, address, ca])
+    const proxy = address === undefined ? this.#network.upstreamProxy : undefined
+    const key = JSON.stringify([host, port, address, ca, proxy])
     const known = this.#agents.get(key)
     if (known) return known
-    const agent = new Agent({
+    const options = {
       keepAlive: true,
       maxSockets: 64,
-      minVersion: 'TLSv1.2',
+      minVersion: 'TLSv1.2' as const,
       servername: host,
       timeout: REUSE_MS,
       ...(ca === undefined ? {} : {ca}),
-      ...(address === undefined ? {lookup: this.#lookup()} : {}),
-    })
+    }
+    const agent = proxy
+      ? new TunnelAgent(proxy, `${host}:${port}`, options)
+      : new Agent({...options, ...(address === undefined ? {lookup: this.#lookup()} : {})})
     this.#agents.set(key, agent)
     return agent
   }

@@ -8,6 +8,7 @@ import type {HostWay} from './connections.js'
 import {TokenCredential, type Credential} from './credential.js'
 import {GithubCredential} from './github-credential.js'
 import {checkedGithub, type GithubSettings} from './github-settings.js'
+import type {UpstreamProxy} from './tunnel-agent.js'
 
 /** One repository at an upstream and the way to it, as the CLI says it over the control socket. */
 export interface UpstreamSetting {
@@ -17,7 +18,7 @@ export interface UpstreamSetting {
   credential?: string
   /** nothing is ever pushed there */
   readOnly?: boolean
-  /** the operator's exact way to this host (`network.hosts`); absent = by name, public addresses only */
+  /** the operator's exact way to this host (`network.hosts`); absent = by name: through the proxy, else public addresses only */
   address?: string
   port?: number
   /** PEM; absent = public roots */
@@ -30,6 +31,8 @@ export interface UpstreamSettings {
   resolver: string[]
   /** CIDRs that count as public on this network */
   allowAddresses: string[]
+  /** the operator's own way out (`network.upstreamProxy`) */
+  upstreamProxy?: UpstreamProxy
   /** only where the upstream is GitHub */
   github?: GithubSettings
 }
@@ -69,6 +72,7 @@ export class Upstreams {
   #fork: Promise<Fork> | undefined
   #resolver: readonly string[] = []
   #allowAddresses: readonly string[] = []
+  #upstreamProxy: UpstreamProxy | undefined
 
   /** @param onFork done before the fork is used */
   constructor(
@@ -81,7 +85,7 @@ export class Upstreams {
 
   /** Replaces everything. @returns the names. Errors: CONTROL_REQUEST, GITHUB_APP_KEY, CLASSIC_TOKEN */
   set(settings: unknown): string[] {
-    const {upstreams, resolver, allowAddresses, github} = checked(settings)
+    const {upstreams, resolver, allowAddresses, upstreamProxy, github} = checked(settings)
     const known = this.#github
     const identity =
       github &&
@@ -95,6 +99,7 @@ export class Upstreams {
     this.#byName = new Map(entries.map((upstream) => [upstream.name.toLowerCase(), upstream]))
     this.#resolver = resolver
     this.#allowAddresses = allowAddresses
+    this.#upstreamProxy = upstreamProxy
     return entries.map(({name}) => name)
   }
 
@@ -104,6 +109,10 @@ export class Upstreams {
 
   get allowAddresses(): readonly string[] {
     return this.#allowAddresses
+  }
+
+  get upstreamProxy(): UpstreamProxy | undefined {
+    return this.#upstreamProxy
   }
 
   /** Who the dispatcher is at GitHub. Errors: UPSTREAM_UNKNOWN */
@@ -219,11 +228,17 @@ function unknown(): CageError {
 }
 
 function checked(settings: unknown): UpstreamSettings {
-  const {upstreams, resolver, allowAddresses, github} = settings as Partial<
+  const {upstreams, resolver, allowAddresses, upstreamProxy, github} = settings as Partial<
     Record<keyof UpstreamSettings, unknown>
   >
   const isText = (value: unknown) => typeof value === 'string' && value !== ''
   const isOptional = (value: unknown) => value === undefined || isText(value)
+  const isAddress = (value: unknown) => typeof value === 'string' && isIPv4(value)
+  const isPort = (value: unknown) => Number.isInteger(value) && Number(value) > 0 && Number(value) < 65536
+  const isProxy = (value: unknown) => {
+    const {address, port} = (value ?? {}) as Partial<Record<keyof UpstreamProxy, unknown>>
+    return isAddress(address) && isPort(port)
+  }
   const texts = (value: unknown) => Array.isArray(value) && value.every(isText)
   const fits =
     texts(resolver) &&
@@ -232,12 +247,11 @@ function checked(settings: unknown): UpstreamSettings {
     upstreams.every((one: Partial<Record<keyof UpstreamSetting, unknown>> | null) => {
       if (typeof one !== 'object' || one === null) return false
       const {url, credential, readOnly, address, port, ca} = one
-      const isPort =
-        port === undefined || (Number.isInteger(port) && Number(port) > 0 && Number(port) < 65536)
-      const isAddress = address === undefined || (typeof address === 'string' && isIPv4(address))
       const isFlag = readOnly === undefined || typeof readOnly === 'boolean'
-      return isText(url) && isOptional(credential) && isFlag && isAddress && isPort && isOptional(ca)
-    })
+      const isWay = (address === undefined || isAddress(address)) && (port === undefined || isPort(port))
+      return isText(url) && isOptional(credential) && isFlag && isWay && isOptional(ca)
+    }) &&
+    (upstreamProxy === undefined || isProxy(upstreamProxy))
   if (!fits) throw usage('the upstreams are not what they should be')
   const checkedSettings = settings as UpstreamSettings
   return github === undefined ? checkedSettings : {...checkedSettings, github: checkedGithub(github)}
