@@ -67,7 +67,7 @@ export class FakeGithub {
     this.#publicKey = publicKey.export({type: 'spki', format: 'pem'}).toString()
   }
 
-  static async start(): Promise<FakeGithub> {
+  static async start(at = '127.0.0.1'): Promise<FakeGithub> {
     const github = new FakeGithub()
     const {box} = github
     const openssl = (...args: string[]) => execFileSync('openssl', args, {cwd: box.folder, stdio: 'pipe'})
@@ -115,7 +115,7 @@ export class FakeGithub {
       github.#answer(request, response).catch(() => response.destroy())
     })
     github.#server = server
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => server.listen(0, at, resolve))
     const address = server.address()
     github.port = typeof address === 'object' && address ? address.port : 0
     github.#create('org/app.git')
