@@ -7,6 +7,7 @@ import {CageError, ExitCode} from '../core/errors.js'
  */
 export const MIN_EXACT_LENGTH = 8
 const ANCHOR = 8
+const MIN_FOLDED = 16
 const PIECE = 96
 /** base64 of `openssh-key-v1`: of every such key the first line is the same */
 const OPENSSH_BEGINNING = 'b3BlbnNzaC1rZXktdjE'
@@ -100,9 +101,6 @@ function writings(piece: Buffer): [string, Buffer][] {
   const forms: [string, Buffer][] = [
     ['raw', piece],
     ['reversed', Buffer.from(piece).reverse()],
-    // Names of hosts and of headers lose their case on the way.
-    ['case', Buffer.from(text.toLowerCase())],
-    ['case', Buffer.from(text.toUpperCase())],
     ['hex', Buffer.from(hex)],
     ['hex', Buffer.from(hex.toUpperCase())],
     ['url', Buffer.from(percent)],
@@ -112,6 +110,9 @@ function writings(piece: Buffer): [string, Buffer][] {
     ['utf16', utf16],
     ['utf16', Buffer.from(utf16).swap16()],
   ]
+  // Names of hosts and of headers lose their case on the way. A short value in other letters may be a word.
+  if (piece.length >= MIN_FOLDED)
+    for (const folded of [text.toLowerCase(), text.toUpperCase()]) forms.push(['case', Buffer.from(folded)])
   for (const [form, digits] of [
     ['hex', hex],
     ['hex', hex.toUpperCase()],

@@ -161,6 +161,19 @@ describe('exact values', () => {
     expect(rulesIn(pem.split('\n')[2] ?? '', one)).toContain('exact:key')
   })
 
+  test('a long value is found in small and in capital letters, a short one is not', () => {
+    const folding = createScanner({
+      exact: [
+        {id: 'long', value: 'Aq7-Xr2-Mb9-Zt4-K'},
+        {id: 'word', value: 'Postgres'},
+      ],
+    })
+    expect(rulesIn('aq7-xr2-mb9-zt4-k AQ7-XR2-MB9-ZT4-K', folding)).toContain('exact:long')
+    expect(rulesIn('x-aq7-xr2-mb9-zt4-k: 1', folding)).toContain('exact:long')
+    expect(rulesIn('postgres POSTGRES', folding)).toEqual([])
+    expect(rulesIn('Postgres', folding)).toContain('exact:word')
+  })
+
   test('a value that would match by chance is refused by name, not shown', () => {
     try {
       createScanner({exact: [{id: 'pin', value: 'ab1-x'}]})
