@@ -164,6 +164,7 @@ async function ask(
     headers: {accept: LFS_TYPE, 'content-type': LFS_TYPE, 'content-length': String(body.length)},
     body,
     use,
+    staysHere: true,
   })
   return downloadsIn(await bodyOf(answer), objects)
 }

@@ -16,6 +16,8 @@ export interface UpstreamCall {
   headers?: Record<string, string>
   body?: Readable | Buffer
   use: CredentialUse
+  /** read here and never passed on, so it may repeat the credential: Gitea does, in its answers about LFS objects */
+  staysHere?: true
   /** another place on the upstream's host, with what it takes there instead of the credential */
   elsewhere?: {path: string; authorization?: string}
   signal?: AbortSignal
@@ -47,7 +49,7 @@ export class UpstreamClient {
     }
     // Whoever reads it hears of an error there.
     if (answer.statusCode === 200)
-      return pipeline(answer, unrepeated(shownBy(authorization)), () => undefined)
+      return call.staysHere ? answer : pipeline(answer, unrepeated(shownBy(authorization)), () => undefined)
     answer.destroy()
     throw failure(upstream, answer.statusCode ?? 0)
   }

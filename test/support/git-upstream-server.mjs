@@ -53,7 +53,8 @@ async function lfsBatch(request, response, href = 'https://forge.example.com/lfs
       : {oid, size, error: {code: 404, message: 'not here'}},
   )
   response.writeHead(200, {'content-type': 'application/vnd.git-lfs+json'})
-  response.end(JSON.stringify({transfer: 'basic', objects: answers}))
+  // Gitea hands the credential back to whoever asked.
+  response.end(JSON.stringify({transfer: 'basic', objects: answers, you: request.headers.authorization}))
 }
 
 async function backend(request, response, {dropAfterPush, echoes}) {
