@@ -94,6 +94,8 @@ const branch = () => forge.refs()['refs/heads/fix']
 
 describe('an upstream behind the proxy of a company', () => {
   it('is asked through it by name, with its own TLS, for fetch and push', async () => {
+    // What the clone left open would do.
+    await proxy.hangUp()
     const tip = commit()
     expect(await gitAs('agent', 'push', '-q', 'origin', 'fix')).toMatchObject({code: 0})
     expect(branch()).toBe(tip)
