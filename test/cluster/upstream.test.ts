@@ -247,10 +247,9 @@ withAddress('a project whose branches go elsewhere', () => {
       expect(github.refs('bot/app.git')).toBe(before)
       const sent = await inTask(task, 'gh api repos/org/app -H "x-note: $(cat)"', {input: `${line}\n`})
       expect(sent.stdout + sent.stderr).toContain('secret_found')
-      const denied = (await cageOk(['audit', '--task', task, '--json'])).split('\n')
-      expect(
-        denied.filter((text) => text.includes('exact:github.key') && text.includes('"sidecar"')),
-      ).toHaveLength(1)
+      const records = (await cageOk(['audit', '--task', task, '--json'])).split('\n')
+      const isDenial = (text: string) => text.includes('exact:github.key') && text.includes('"sidecar"')
+      expect(records.some(isDenial)).toBe(true)
       expect(JSON.stringify([pushed, sent])).not.toContain(line)
       expect(JSON.stringify(github.seen.map(({headers}) => headers))).not.toContain('x-note')
     })
