@@ -337,6 +337,23 @@ describe('HTTP', () => {
     expect(door.quarantined()).toEqual([])
   })
 
+  it('what trickles in behind a refusal is cut off, so that no task takes the connections of the others', async () => {
+    const socket = connect({
+      host: door.address,
+      port: door.port,
+      ca: door.certificate,
+      servername: 'git.cage.internal',
+    })
+    const closed = new Promise<void>((resolve) =>
+      socket.once('close', () => resolve()).on('error', () => undefined),
+    )
+    socket.write('POST /nothing HTTP/1.1\r\nHost: git.cage.internal\r\nContent-Length: 100000\r\n\r\n')
+    const trickle = setInterval(() => socket.write('x'), 200)
+    await closed
+    clearInterval(trickle)
+    expect((await post(Buffer.concat([flush]))).status).toBe(200)
+  }, 60_000)
+
   it('the session of an abandoned push leaves nothing behind', async () => {
     const body = request(command(create()), flush, pack.subarray(0, pack.length - 40))
     await new Promise<void>((resolve) => {
