@@ -31,7 +31,8 @@ export class Denial extends CageError {
 }
 
 const hints: Record<string, string> = {
-  address_not_public: 'The name leads to a private or special address. Only the operator can open one.',
+  address_not_public:
+    'The name leads to a private or special address, alone or among others. Only the operator can open one.',
   audit_unavailable: 'The audit log cannot be written, so nothing may leave. Tell the person.',
   body_encoding: 'Send the body without Content-Encoding, or with one of gzip, deflate, br.',
   body_over_limit: 'Send less in one request.',

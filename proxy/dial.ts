@@ -113,12 +113,12 @@ async function resolve(host: string, enforcement: Enforcement): Promise<string[]
   }
 }
 
-/** The public addresses of a name; a name that has none but others is an attempt to reach inside. */
+/** The addresses of a name. One that leads inside spoils them all: answers are mixed by who wants a client to try the next. */
 async function vettedAddresses(host: string, enforcement: Enforcement): Promise<string[]> {
   const all = await resolve(host, enforcement)
-  const vetted = all.filter((address) => enforcement.judgeAddress(address).allowed)
-  if (vetted.length > 0) return vetted.slice(0, MAX_ADDRESSES)
-  const detail = all.map((address) => `${address} ${enforcement.judgeAddress(address).kind}`).join(', ')
+  const refused = all.filter((address) => !enforcement.judgeAddress(address).allowed)
+  if (refused.length === 0) return all.slice(0, MAX_ADDRESSES)
+  const detail = refused.map((address) => `${address} ${enforcement.judgeAddress(address).kind}`).join(', ')
   throw new Denial('address_not_public', {detail})
 }
 

@@ -113,11 +113,14 @@ describeHere('names whose addresses change (ADDR-2)', () => {
     expect(arrived().map(({place}) => place)).toEqual(['public'])
   })
 
-  test('lose: of a mixed answer only the public one is ever dialled', async () => {
+  test('lose: an answer that mixes public and private ones is refused as a whole', async () => {
     for (let times = 0; times < 3; times++)
-      expect((await network.curl('https://mixed.test/')).status).toBe(200)
-    expect((await network.audit()).at(-1)).toMatchObject({address: world.publicHost})
-    expect(new Set(arrived().map(({place}) => place))).toEqual(new Set(['public']))
+      expect((await network.curl('https://mixed.test/')).reason).toBe('address_not_public')
+    expect((await network.audit()).at(-1)).toMatchObject({
+      reason: 'address_not_public',
+      detail: expect.stringContaining(world.privateHost),
+    })
+    expect(arrived()).toEqual([])
   })
 })
 
