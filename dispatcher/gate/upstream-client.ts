@@ -16,7 +16,7 @@ export interface UpstreamCall {
   headers?: Record<string, string>
   body?: Readable | Buffer
   use: CredentialUse
-  /** read here and never passed on, so it may repeat the credential: Gitea does, in its answers about LFS objects */
+  /** read here as a whole before anything of it is passed on, so it may repeat the credential: Gitea does, in its answers about LFS objects */
   staysHere?: true
   /** another place on the upstream's host, with what it takes there instead of the credential */
   elsewhere?: {path: string; authorization?: string}

@@ -127,6 +127,8 @@ async function sendPack(
     },
     body,
     use: {task, writes: true},
+    // Cut off in the middle nobody would know what became of the push; it is looked through below.
+    staysHere: true,
     signal: gone.signal,
   })
   const chunks: Buffer[] = []
