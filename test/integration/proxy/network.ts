@@ -14,7 +14,6 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {createInterface} from 'node:readline'
 import {fileURLToPath} from 'node:url'
-import {build} from 'esbuild'
 import {createAuthority, parseAuthority} from '../../../core/certificates/authority.js'
 import {processRunner, runOk} from '../../../core/process.js'
 import type {CommandResult, RunningCommand} from '../../../core/runner.js'
@@ -63,6 +62,20 @@ export type GrantChange = Partial<EgressGrant>
 
 const run = (...argv: [string, ...string[]]) => runOk(processRunner, {argv, timeoutMs: 20_000})
 
+/** A start that takes too long says what it was. */
+function begun(
+  what: string,
+  start: (resolve: () => void, reject: (error: Error) => void) => void,
+): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`${what} did not start in 30 s`)), 30_000)
+    start(() => {
+      clearTimeout(late)
+      resolve()
+    }, reject)
+  })
+}
+
 export class TestNetwork {
   readonly directory = mkdtempSync(join(tmpdir(), 'cage-proxy-'))
   readonly podName = `cage-pod-${process.pid}-${randomBytes(2).toString('hex')}`
@@ -104,20 +117,12 @@ export class TestNetwork {
   async #bundle(): Promise<void> {
     const banner =
       "import {createRequire as makeRequire} from 'node:module';const require = makeRequire(import.meta.url)"
-    await build({
-      absWorkingDir: root,
-      banner: {js: banner},
-      bundle: true,
-      entryPoints: ['agent', 'grpc-agent', 'program', 'world'].map(
-        (name) => `test/integration/proxy/${name}.ts`,
-      ),
-      format: 'esm',
-      outExtension: {'.js': '.mjs'},
-      outdir: this.directory,
-      platform: 'node',
-      target: 'node20',
-      logLevel: 'error',
-    })
+    const entries = ['agent', 'grpc-agent', 'program', 'world'].map((name) =>
+      join(root, `test/integration/proxy/${name}.ts`),
+    )
+    const kind = ['--bundle', '--format=esm', '--platform=node', '--target=node20', '--log-level=error']
+    const out = [`--outdir=${this.directory}`, '--out-extension:.js=.mjs', `--banner:js=${banner}`]
+    await run(join(root, 'node_modules/.bin/esbuild'), ...entries, ...kind, ...out)
     writeFileSync(this.path('public-ca.pem'), this.publicCa)
     writeFileSync(this.path('project-ca.pem'), this.projectCa)
     writeFileSync(this.path('private-ca.pem'), this.privateCa)
@@ -185,7 +190,7 @@ RULES`
     let errors = ''
     this.#world.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
     const lines = createInterface({input: this.#world.stdout})
-    await new Promise<void>((resolve, reject) => {
+    await begun('the world', (resolve, reject) => {
       void this.#world?.exit.then(() => reject(new Error(`the world ended: ${errors}`)))
       lines.on('line', (line) => {
         if (line === '"ready"') resolve()
@@ -275,7 +280,7 @@ RULES`
     })
     this.sidecar = running
     running.stderr.on('data', (chunk: Buffer) => (this.sidecarErrors += chunk.toString()))
-    await new Promise<void>((resolve, reject) => {
+    await begun('the sidecar', (resolve, reject) => {
       running.stdout.on('data', (chunk: Buffer) => {
         this.sidecarPid = Number(chunk.toString())
         resolve()
